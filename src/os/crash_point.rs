@@ -1,0 +1,127 @@
+//! The labelled steps of every durable action.
+//!
+//! `tests/crash.rs` starts the program with `BAYOU_CRASH_AT=<label>` (or `<label>:<n>` for
+//! the n-th time) and the process dies there as if killed with -9. Each label's comment says
+//! what recovery must find. Without the variable a step costs one relaxed load.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! steps {
+    ($($(#[$doc:meta])* $name:ident = $label:literal,)*) => {
+        /// A durable action after (or before) which a crash test may stop the process.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Step { $($(#[$doc])* $name,)* }
+
+        impl Step {
+            /// Every step there is, for the crash tests.
+            pub const ALL: &[Step] = &[$(Step::$name,)*];
+
+            /// Returns the label by which a test names the step.
+            pub fn label(self) -> &'static str {
+                match self { $(Step::$name => $label,)* }
+            }
+        }
+    };
+}
+
+steps! {
+    /// The watermark says dirty on disk; nothing has changed yet.
+    WatermarkDirty = "watermark-dirty",
+    /// The content file exists and names its key; no byte has been written.
+    ContentStamped = "content-stamped",
+    /// The catalog's note of the change is in the journal; the bytes are not.
+    ChangingNoted = "changing-noted",
+    /// The bytes are in the content file; the note of their extent is not.
+    ContentWritten = "content-written",
+    /// A local durable point is complete.
+    LocallyDurable = "locally-durable",
+    /// A create is in the journal; it has not been answered.
+    CreateNoted = "create-noted",
+    /// An unlink is in the journal; it has not been answered.
+    UnlinkNoted = "unlink-noted",
+    /// A rename is in the journal; it has not been answered.
+    RenameNoted = "rename-noted",
+    /// The note of an upload is durable; the upload has not begun.
+    UploadingNoted = "uploading-noted",
+    /// A part of a multipart upload is in the bucket.
+    PartUploaded = "part-uploaded",
+    /// All parts are in the bucket; the upload is not complete.
+    BeforeComplete = "before-complete",
+    /// The object is in the bucket; that is not noted here yet.
+    ObjectPut = "object-put",
+    /// That the object is in the bucket is noted; the index does not name it yet.
+    UploadedNoted = "uploaded-noted",
+    /// The index in the bucket names the objects; that is not noted here yet.
+    IndexCommitted = "index-committed",
+    /// The commit is noted here; removed objects are still in the bucket.
+    CommitNoted = "commit-noted",
+    /// A removed object is gone from the bucket; its tombstone is still here.
+    ObjectDeleted = "object-deleted",
+    /// The proof is made; the watermark still says dirty.
+    BeforeSettle = "before-settle",
+    /// The watermark says clean.
+    Settled = "settled",
+    /// A content file's absence is noted; the file is still there.
+    EvictNoted = "evict-noted",
+    /// Fetched bytes are in the content file; their presence is not noted.
+    HydrateWritten = "hydrate-written",
+    /// The journal has been set aside; its notes are not in the database yet.
+    JournalRotated = "journal-rotated",
+    /// The notes are in the database; the journal set aside still exists.
+    JournalFolded = "journal-folded",
+    /// A pull has changed the catalog; the fingerprint is not noted yet.
+    PullApplied = "pull-applied",
+}
+
+struct Target {
+    label: String,
+    nth: u64,
+    seen: AtomicU64,
+}
+
+fn target() -> Option<&'static Target> {
+    static TARGET: OnceLock<Option<Target>> = OnceLock::new();
+    TARGET.get_or_init(|| std::env::var("BAYOU_CRASH_AT").ok().map(|text| parse(&text))).as_ref()
+}
+
+fn parse(text: &str) -> Target {
+    let (label, nth) = match text.split_once(':') {
+        Some((label, nth)) => (label, nth.parse().unwrap_or(1)),
+        None => (text, 1),
+    };
+    Target { label: label.to_owned(), nth, seen: AtomicU64::new(0) }
+}
+
+/// Dies here, as if killed with -9, if a crash test asked for this step.
+pub fn reached(step: Step) {
+    if let Some(target) = target()
+        && target.label == step.label()
+        && target.seen.fetch_add(1, Ordering::SeqCst) + 1 == target.nth
+    {
+        die();
+    }
+}
+
+fn die() -> ! {
+    let pid = rustix::process::getpid();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+    std::process::abort()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_unique() {
+        let labels: std::collections::BTreeSet<_> = Step::ALL.iter().map(|s| s.label()).collect();
+        assert_eq!(labels.len(), Step::ALL.len());
+    }
+
+    #[test]
+    fn a_target_may_name_the_nth_time() {
+        assert_eq!(parse("object-put:3").nth, 3);
+        assert_eq!(parse("object-put").nth, 1);
+    }
+}

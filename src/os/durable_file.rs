@@ -1,0 +1,79 @@
+//! Replacement of small files that survives a crash and a power cut.
+//!
+//! A reader sees the old bytes or the new ones, never a mixture and never nothing. This is
+//! the only place that renames files.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Replaces the file at `path` by `bytes`; returns when that is on the disk.
+///
+/// The file is readable by its owner only. Fails with the step's own error; the old file is
+/// then still there.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temp = temp_name(path);
+    let written = write_new(&temp, bytes).and_then(|()| rename(&temp, path));
+    if written.is_err() {
+        std::fs::remove_file(&temp).ok();
+    }
+    written
+}
+
+/// Renames a file over another in the same or another folder; returns when that is on the disk.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    rename_unsynced(from, to)?;
+    sync_folder_of(to)
+}
+
+/// Renames a file; a power cut may undo it.
+#[expect(clippy::disallowed_methods, reason = "this is the one door to rename")]
+pub fn rename_unsynced(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)
+}
+
+/// Writes a file's directory entry to the disk.
+pub fn sync_folder_of(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn temp_name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replace_leaves_the_new_bytes_and_no_temporary_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("note");
+        replace(&path, b"one").unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn replace_that_fails_keeps_the_old_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dir");
+        std::fs::create_dir(&path).unwrap();
+        assert!(replace(&path, b"x").is_err());
+        assert!(path.is_dir());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,255 @@
+//! Requests to a bucket: the [`ObjectStore`] trait, its backends and the wrappers around them.
+//!
+//! A backend knows requests, never sync. What differs between backends is an ability that it
+//! declares. Everything above speaks of keys below the mount's prefix; [`prefix::Prefixed`]
+//! adds the prefix.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use crate::model::key::ObjectKey;
+
+pub mod error;
+
+pub use error::{ErrorKind, StoreError};
+
+/// The outcome of a request.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A store that is shared.
+pub type SharedStore = Arc<dyn ObjectStore>;
+
+/// The opaque version of an object: equal versions mean equal bytes of one key.
+///
+/// S3: the ETag without its quotes. GCS: the generation. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Version(Arc<str>);
+
+impl Version {
+    /// Returns the version with this text, or `None` if the text can never be a version
+    /// (empty, or GCS's generation `0`).
+    pub fn new(text: &str) -> Option<Self> {
+        let bare = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
+        (!bare.is_empty() && bare != "0").then(|| Self(bare.into()))
+    }
+
+    /// Returns the version's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What must be true of a key for a write or delete to happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing.
+    Always,
+    /// No object has the key.
+    IfAbsent,
+    /// The object has this version.
+    IfVersion(Version),
+}
+
+/// A unique mark in an object's user metadata, by which a writer recognises its own write
+/// when the answer was lost.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Nonce(String);
+
+impl Nonce {
+    /// The name of the user metadata that holds the nonce.
+    pub const META: &str = "bayou-nonce";
+
+    /// Returns a nonce that was never used before.
+    pub fn fresh() -> Self {
+        Self(uuid::Uuid::new_v4().to_string())
+    }
+
+    /// Returns the nonce with this text.
+    pub fn from_text(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the nonce's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// User metadata of an object; names are lower case ASCII. Values are any UTF-8 text:
+/// a backend encodes what its protocol cannot carry.
+pub type UserMeta = BTreeMap<String, String>;
+
+/// How an object is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutOptions {
+    /// What must be true for the write to happen.
+    pub condition: Condition,
+    /// The mark by which the writer recognises its own write; stored as [`Nonce::META`].
+    pub nonce: Nonce,
+    /// Other user metadata.
+    pub meta: UserMeta,
+}
+
+impl PutOptions {
+    /// Returns options with a fresh nonce and no other metadata.
+    pub fn when(condition: Condition) -> Self {
+        Self { condition, nonce: Nonce::fresh(), meta: UserMeta::new() }
+    }
+}
+
+/// What a bucket knows of one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Size in bytes.
+    pub size: u64,
+    /// Its version.
+    pub version: Version,
+    /// When it was written, by the server's clock.
+    pub modified: SystemTime,
+    /// User metadata, the nonce included.
+    pub user: UserMeta,
+}
+
+impl ObjectMeta {
+    /// Returns whether the object carries this nonce.
+    pub fn carries(&self, nonce: &Nonce) -> bool {
+        self.user.get(Nonce::META).is_some_and(|text| text == nonce.as_str())
+    }
+}
+
+/// Bytes of an object, with what the same answer said of the whole object.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// Exactly the bytes asked for (cut at the object's end).
+    pub body: Bytes,
+    /// The whole object: size, version, time, user metadata.
+    pub meta: ObjectMeta,
+}
+
+/// One object in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The object's key.
+    pub key: ObjectKey,
+    /// Size in bytes.
+    pub size: u64,
+    /// When it was written, by the server's clock.
+    pub modified: SystemTime,
+    /// Its version, where listings say it.
+    pub version: Option<Version>,
+}
+
+/// A multipart upload that has begun.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct UploadId(pub String);
+
+/// A part that was uploaded, as the backend wants to see it again when the upload completes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadedPart {
+    /// From 1.
+    pub number: u32,
+    /// The part's tag (S3: its ETag).
+    pub tag: String,
+}
+
+/// What a backend can do, as it declares (what it really does is probed, see `probe`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abilities {
+    /// Smallest size of a part but the last, in bytes.
+    pub min_part_bytes: u64,
+    /// Largest number of parts.
+    pub max_parts: u32,
+    /// Largest object that one `put` or `copy` may write, in bytes.
+    pub max_put_bytes: u64,
+}
+
+/// A bucket, or a folder used as one.
+///
+/// Every method fails with [`ErrorKind::Unreachable`] after a bounded time rather than hang.
+/// `get`, `head` and `delete` of an absent key are told apart from every other failure.
+#[async_trait]
+pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
+    /// Returns the bytes of `range` (`None`: all), cut at the object's end; a range that
+    /// starts at or beyond the end of the object gives no bytes.
+    ///
+    /// Fails with `NotFound`, or with `Changed` if `if_version` is given and does not match.
+    async fn get(
+        &self,
+        key: &ObjectKey,
+        range: Option<Range<u64>>,
+        if_version: Option<&Version>,
+    ) -> Result<Fetched>;
+
+    /// Writes an object in one piece and returns its new version.
+    ///
+    /// Fails with `Exists` (`IfAbsent`) or `Changed` (`IfVersion`, also if the key is gone).
+    async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<Version>;
+
+    /// Begins a multipart upload. The condition in `options` is judged by
+    /// [`ObjectStore::complete_upload`].
+    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<UploadId>;
+
+    /// Uploads part `number` (from 1).
+    async fn upload_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        body: Bytes,
+    ) -> Result<UploadedPart>;
+
+    /// Makes the parts, in this order, the object's content.
+    async fn complete_upload(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        parts: &[UploadedPart],
+        options: &PutOptions,
+    ) -> Result<Version>;
+
+    /// Gives an upload up; succeeds if there is none.
+    async fn abort_upload(&self, key: &ObjectKey, upload: &UploadId) -> Result<()>;
+
+    /// Returns what the bucket knows of an object; `None` if there is none.
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>>;
+
+    /// Deletes an object; succeeds if there is none. Fails with `Changed` if `condition` is
+    /// `IfVersion` and the object has another version.
+    async fn delete(&self, key: &ObjectKey, condition: &Condition) -> Result<()>;
+
+    /// Copies version `from_version` of `from` to `to` on the server. The new object carries
+    /// the metadata in `options`, not the source's.
+    ///
+    /// Fails with `NotFound` or `Changed` for the source, `Exists` or `Changed` for the target.
+    async fn copy(
+        &self,
+        from: &ObjectKey,
+        from_version: &Version,
+        to: &ObjectKey,
+        options: &PutOptions,
+    ) -> Result<Version>;
+
+    /// Returns all objects whose key begins with `prefix`, ordered by key, in pages.
+    fn list(&self, prefix: &str) -> BoxStream<'_, Result<Vec<Listed>>>;
+
+    /// Returns what the backend declares that it can do.
+    fn abilities(&self) -> Abilities;
+
+    /// Returns the store's address, for messages (`s3://bucket/prefix`, `file:///dir`).
+    fn address(&self) -> String;
+}
