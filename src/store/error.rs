@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::Fetched;
 use crate::model::key::ObjectKey;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -64,9 +65,13 @@ pub struct StoreError {
     /// The key it was tried on, or the prefix of a listing.
     pub key: String,
     /// The server's own words: status, code, request id.
-    pub detail: String,
+    pub detail: Box<str>,
     /// How long the server asked to wait (`Retry-After`).
     pub retry_after: Option<Duration>,
+    /// What a person can do about it, as a sentence.
+    pub hint: Option<Box<str>>,
+    /// What a `get` had received when it broke: the first bytes of what was asked for.
+    pub partial: Option<Box<Fetched>>,
     /// What caused it.
     pub source: Option<Cause>,
 }
@@ -79,12 +84,39 @@ impl StoreError {
 
     /// Returns an error of this kind for an operation on a key or prefix given as text.
     pub fn at(kind: ErrorKind, operation: &'static str, key: &str) -> Self {
-        Self { kind, operation, key: key.to_owned(), detail: String::new(), retry_after: None, source: None }
+        Self {
+            kind,
+            operation,
+            key: key.to_owned(),
+            detail: Box::default(),
+            retry_after: None,
+            hint: None,
+            partial: None,
+            source: None,
+        }
     }
 
     /// Adds the server's own words.
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = detail.into();
+        self.detail = detail.into().into();
+        self
+    }
+
+    /// Adds what a person can do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into().into());
+        self
+    }
+
+    /// Adds how long the server asked to wait.
+    pub fn retry_after(mut self, wait: Option<Duration>) -> Self {
+        self.retry_after = wait;
+        self
+    }
+
+    /// Adds the bytes that had arrived.
+    pub fn partial(mut self, fetched: Fetched) -> Self {
+        self.partial = Some(Box::new(fetched));
         self
     }
 

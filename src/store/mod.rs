@@ -244,8 +244,9 @@ pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
         options: &PutOptions,
     ) -> Result<Version>;
 
-    /// Returns all objects whose key begins with `prefix`, ordered by key, in pages.
-    fn list(&self, prefix: &str) -> BoxStream<'_, Result<Vec<Listed>>>;
+    /// Returns all objects whose key begins with `prefix`, ordered by key (its UTF-8 bytes),
+    /// in pages. With `start_after`, only those whose key is greater.
+    fn list(&self, prefix: &str, start_after: Option<&ObjectKey>) -> BoxStream<'_, Result<Vec<Listed>>>;
 
     /// Returns what the backend declares that it can do.
     fn abilities(&self) -> Abilities;
