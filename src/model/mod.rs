@@ -1,4 +1,11 @@
 //! What keys, entries and the index are: pure values, no input or output.
 
+pub mod content_hash;
+pub mod entry;
+pub mod identity;
+pub mod index;
 pub mod internal_name;
 pub mod key;
+mod raw_json;
+pub mod timestamp;
+pub mod version;

@@ -20,38 +20,13 @@ pub mod error;
 
 pub use error::{ErrorKind, StoreError};
 
+pub use crate::model::version::Version;
+
 /// The outcome of a request.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// A store that is shared.
 pub type SharedStore = Arc<dyn ObjectStore>;
-
-/// The opaque version of an object: equal versions mean equal bytes of one key.
-///
-/// S3: the ETag without its quotes. GCS: the generation. Never empty.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(transparent)]
-pub struct Version(Arc<str>);
-
-impl Version {
-    /// Returns the version with this text, or `None` if the text can never be a version
-    /// (empty, or GCS's generation `0`).
-    pub fn new(text: &str) -> Option<Self> {
-        let bare = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
-        (!bare.is_empty() && bare != "0").then(|| Self(bare.into()))
-    }
-
-    /// Returns the version's text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// What must be true of a key for a write or delete to happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
