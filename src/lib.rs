@@ -12,3 +12,5 @@ pub mod os;
 pub mod model;
 
 pub mod store;
+
+pub mod fs;

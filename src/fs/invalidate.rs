@@ -1,0 +1,225 @@
+//! Telling the kernel what changed behind its back.
+//!
+//! The kernel keeps names, attributes and content without a time limit, so every change that
+//! did not come through this mount must be announced. An announcement may wait for a request
+//! that is being answered; only the one thread here, which holds no lock and answers nothing,
+//! may therefore make one. The change must be visible in the cache before it is announced.
+
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use fuser::{INodeNo, Notifier};
+use tokio::sync::oneshot;
+
+/// What the kernel must forget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Invalidation {
+    /// The content and the attributes of an inode.
+    Content(u64),
+    /// The attributes of an inode.
+    Attributes(u64),
+    /// What a name means, also if it means "no such file"; and the listing of its folder.
+    Name {
+        /// The folder's inode.
+        parent: u64,
+        /// The name in it.
+        name: String,
+    },
+    /// A name that is gone; inotify watchers are told.
+    Deleted {
+        /// The folder's inode.
+        parent: u64,
+        /// The inode that had the name.
+        ino: u64,
+        /// The name.
+        name: String,
+    },
+}
+
+enum Message {
+    Invalidate(Invalidation),
+    Barrier(oneshot::Sender<()>),
+    Stop,
+}
+
+/// Where invalidations are handed in; never waits.
+#[derive(Debug, Clone)]
+pub struct InvalidationQueue {
+    sender: Sender<Message>,
+}
+
+/// A queue whose thread does not run yet: the kernel is not mounted.
+#[derive(Debug)]
+pub struct PendingInvalidations {
+    queue: InvalidationQueue,
+    receiver: Receiver<Message>,
+}
+
+/// The one thread that announces.
+#[derive(Debug)]
+pub struct InvalidationThread {
+    queue: InvalidationQueue,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Returns a queue to hand out, and the rest, to be started once there is a mount.
+pub fn queue() -> (InvalidationQueue, PendingInvalidations) {
+    let (sender, receiver) = channel();
+    let queue = InvalidationQueue { sender };
+    (queue.clone(), PendingInvalidations { queue, receiver })
+}
+
+impl InvalidationQueue {
+    /// Hands in a change; after the thread's end there is no kernel to tell and it is dropped.
+    pub fn push(&self, invalidation: Invalidation) {
+        self.sender.send(Message::Invalidate(invalidation)).ok();
+    }
+
+    /// Returns when everything handed in so far has been announced, or never will be.
+    pub async fn announced(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.sender.send(Message::Barrier(done)).is_ok() {
+            wait.await.ok();
+        }
+    }
+}
+
+impl PendingInvalidations {
+    /// Starts to announce to the kernel.
+    pub fn start(self, notifier: Notifier) -> io::Result<InvalidationThread> {
+        self.start_with(move |invalidation| announce(&notifier, invalidation))
+    }
+
+    fn start_with<F>(self, announce: F) -> io::Result<InvalidationThread>
+    where
+        F: FnMut(&Invalidation) -> io::Result<()> + Send + 'static,
+    {
+        let Self { queue, receiver } = self;
+        let thread = std::thread::Builder::new()
+            .name("bayou-invalidate".to_owned())
+            .spawn(move || run(&receiver, announce))?;
+        Ok(InvalidationThread { queue, thread: Some(thread) })
+    }
+}
+
+impl InvalidationThread {
+    /// Ends the thread after what was handed in; to be called when the kernel's session is
+    /// over, because an announcement may wait for a request that is still to be answered.
+    pub fn stop(mut self) {
+        self.join();
+    }
+
+    fn join(&mut self) {
+        self.queue.sender.send(Message::Stop).ok();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("The thread that announces changes to the kernel has panicked");
+        }
+    }
+}
+
+impl Drop for InvalidationThread {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+fn run<F>(receiver: &Receiver<Message>, mut announce: F)
+where
+    F: FnMut(&Invalidation) -> io::Result<()>,
+{
+    while let Ok(message) = receiver.recv() {
+        match message {
+            Message::Invalidate(invalidation) => {
+                if let Err(error) = announce(&invalidation) {
+                    tracing::warn!(%error, ?invalidation, "The kernel was not told of a change");
+                }
+            }
+            Message::Barrier(done) => {
+                // Who asked may have stopped waiting.
+                done.send(()).ok();
+            }
+            Message::Stop => return,
+        }
+    }
+}
+
+fn announce(notifier: &Notifier, invalidation: &Invalidation) -> io::Result<()> {
+    let told = match invalidation {
+        // From offset 0 to the end; a negative offset means "attributes only" and never waits.
+        Invalidation::Content(ino) => notifier.inval_inode(INodeNo(*ino), 0, 0),
+        Invalidation::Attributes(ino) => notifier.inval_inode(INodeNo(*ino), -1, 0),
+        Invalidation::Name { parent, name } => notifier.inval_entry(INodeNo(*parent), name.as_ref()),
+        Invalidation::Deleted { parent, ino, name } => {
+            notifier.delete(INodeNo(*parent), INodeNo(*ino), name.as_ref())
+        }
+    };
+    match told {
+        // The kernel does not know the inode or the name: there is nothing to forget.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        told => told,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started() -> (InvalidationQueue, InvalidationThread, Receiver<Invalidation>) {
+        let (queue, pending) = queue();
+        let (sender, seen) = channel();
+        let announce = move |invalidation: &Invalidation| {
+            sender.send(invalidation.clone()).ok();
+            match invalidation {
+                Invalidation::Attributes(_) => Err(io::ErrorKind::NotConnected.into()),
+                _ => Ok(()),
+            }
+        };
+        let thread = pending.start_with(announce).unwrap();
+        (queue, thread, seen)
+    }
+
+    #[test]
+    fn changes_are_announced_in_order_also_those_from_before_the_start() {
+        let (queue, pending) = queue();
+        queue.push(Invalidation::Content(2));
+        let (sender, seen) = channel();
+        let thread = pending
+            .start_with(move |invalidation| {
+                sender.send(invalidation.clone()).ok();
+                Ok(())
+            })
+            .unwrap();
+        queue.push(Invalidation::Name { parent: 1, name: "a".to_owned() });
+        thread.stop();
+        let seen: Vec<_> = seen.iter().collect();
+        assert_eq!(seen, [Invalidation::Content(2), Invalidation::Name { parent: 1, name: "a".to_owned() }]);
+    }
+
+    #[test]
+    fn an_announcement_that_fails_does_not_end_the_others() {
+        let (queue, thread, seen) = started();
+        queue.push(Invalidation::Attributes(7));
+        queue.push(Invalidation::Content(8));
+        thread.stop();
+        assert_eq!(seen.iter().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_barrier_returns_after_what_was_handed_in_before() {
+        let (queue, _thread, seen) = started();
+        queue.push(Invalidation::Content(3));
+        queue.announced().await;
+        assert_eq!(seen.try_recv(), Ok(Invalidation::Content(3)));
+    }
+
+    #[tokio::test]
+    async fn after_the_end_nothing_waits_and_nothing_fails() {
+        let (queue, thread, _seen) = started();
+        thread.stop();
+        queue.push(Invalidation::Content(3));
+        queue.announced().await;
+    }
+}
