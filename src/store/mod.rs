@@ -17,6 +17,10 @@ use futures::stream::BoxStream;
 use crate::model::key::ObjectKey;
 
 pub mod error;
+pub mod prefix;
+pub mod recording;
+pub mod retry;
+pub mod url;
 
 pub use error::{ErrorKind, StoreError};
 

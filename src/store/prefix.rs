@@ -1,0 +1,144 @@
+//! A store that is a part of another: every key gets a prefix.
+//!
+//! Everything above speaks of keys below the mount's prefix and never sees it. Errors name
+//! the key as the caller knows it.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+
+use super::{
+    Abilities, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PutOptions, Result, SharedStore,
+    StoreError, UploadId, UploadedPart, Version,
+};
+use crate::model::key::ObjectKey;
+
+/// The objects of `inner` whose key begins with `prefix/`, under the rest of their key.
+#[derive(Debug)]
+pub struct Prefixed {
+    inner: SharedStore,
+    /// With the `/` that follows it, or empty.
+    prefix: String,
+}
+
+impl Prefixed {
+    /// Returns the part of `inner` below `prefix`, which is given without a last `/`.
+    /// An empty prefix is the whole store.
+    pub fn new(inner: SharedStore, prefix: &str) -> Self {
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        Self { inner, prefix }
+    }
+
+    fn full(&self, key: &ObjectKey) -> ObjectKey {
+        if self.prefix.is_empty() { key.clone() } else { ObjectKey::new(format!("{}{key}", self.prefix)) }
+    }
+
+    fn strip(&self, mut listed: Listed) -> Option<Listed> {
+        let bare = listed.key.as_str().strip_prefix(&self.prefix)?;
+        // The marker of the prefix itself (`prefix/`) is not below it.
+        if bare.is_empty() {
+            return None;
+        }
+        listed.key = ObjectKey::new(bare);
+        Some(listed)
+    }
+
+    fn without_prefix(&self, mut error: StoreError) -> StoreError {
+        if let Some(bare) = error.key.strip_prefix(&self.prefix) {
+            error.key = bare.to_owned();
+        }
+        error
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl ObjectStore for Prefixed {
+    async fn get(
+        &self,
+        key: &ObjectKey,
+        range: Option<Range<u64>>,
+        if_version: Option<&Version>,
+    ) -> Result<Fetched> {
+        self.inner.get(&self.full(key), range, if_version).await.map_err(|e| self.without_prefix(e))
+    }
+
+    async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<Version> {
+        self.inner.put(&self.full(key), body, options).await.map_err(|e| self.without_prefix(e))
+    }
+
+    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<UploadId> {
+        self.inner.begin_upload(&self.full(key), options).await.map_err(|e| self.without_prefix(e))
+    }
+
+    async fn upload_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        body: Bytes,
+    ) -> Result<UploadedPart> {
+        let part = self.inner.upload_part(&self.full(key), upload, number, body).await;
+        part.map_err(|e| self.without_prefix(e))
+    }
+
+    async fn complete_upload(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        parts: &[UploadedPart],
+        options: &PutOptions,
+    ) -> Result<Version> {
+        let version = self.inner.complete_upload(&self.full(key), upload, parts, options).await;
+        version.map_err(|e| self.without_prefix(e))
+    }
+
+    async fn abort_upload(&self, key: &ObjectKey, upload: &UploadId) -> Result<()> {
+        self.inner.abort_upload(&self.full(key), upload).await.map_err(|e| self.without_prefix(e))
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>> {
+        self.inner.head(&self.full(key)).await.map_err(|e| self.without_prefix(e))
+    }
+
+    async fn delete(&self, key: &ObjectKey, condition: &Condition) -> Result<()> {
+        self.inner.delete(&self.full(key), condition).await.map_err(|e| self.without_prefix(e))
+    }
+
+    async fn copy(
+        &self,
+        from: &ObjectKey,
+        from_version: &Version,
+        to: &ObjectKey,
+        options: &PutOptions,
+    ) -> Result<Version> {
+        let version = self.inner.copy(&self.full(from), from_version, &self.full(to), options).await;
+        version.map_err(|e| self.without_prefix(e))
+    }
+
+    fn list(&self, prefix: &str, start_after: Option<&ObjectKey>) -> BoxStream<'_, Result<Vec<Listed>>> {
+        let start_after = start_after.map(|key| self.full(key));
+        let pages = self.inner.list(&format!("{}{prefix}", self.prefix), start_after.as_ref());
+        pages
+            .map(|page| match page {
+                Ok(page) => Ok(page.into_iter().filter_map(|listed| self.strip(listed)).collect()),
+                Err(error) => Err(self.without_prefix(error)),
+            })
+            .boxed()
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.inner.abilities()
+    }
+
+    fn address(&self) -> String {
+        let inner = self.inner.address();
+        match self.prefix.strip_suffix('/') {
+            Some(prefix) => format!("{}/{prefix}", inner.trim_end_matches('/')),
+            None => inner,
+        }
+    }
+}

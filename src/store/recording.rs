@@ -1,0 +1,179 @@
+//! A store that remembers every request that went through it.
+//!
+//! Where the number of requests is the promise, tests put it between sync and the backend and
+//! count. It changes nothing.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use parking_lot::Mutex;
+
+use super::{
+    Abilities, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PutOptions, Result, SharedStore,
+    UploadId, UploadedPart, Version,
+};
+use crate::model::key::ObjectKey;
+
+/// One request, as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The method's name: `get`, `put`, `list`.
+    pub operation: &'static str,
+    /// The key it is about, the target of a copy, or the prefix of a listing.
+    pub key: String,
+    /// The range of a get.
+    pub range: Option<Range<u64>>,
+    /// The condition of a write, delete or get.
+    pub condition: Condition,
+}
+
+/// `put a/b (IfAbsent)`, for messages of failed tests.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.operation, self.key)?;
+        if let Some(range) = &self.range {
+            write!(f, " [{}..{}]", range.start, range.end)?;
+        }
+        match &self.condition {
+            Condition::Always => Ok(()),
+            condition => write!(f, " ({condition:?})"),
+        }
+    }
+}
+
+/// The requests that were made, shared with the streams of listings.
+type Log = Arc<Mutex<Vec<Request>>>;
+
+/// Records the requests to `inner`. Every page of a listing is a request of its own.
+#[derive(Debug)]
+pub struct RecordingStore {
+    inner: SharedStore,
+    log: Log,
+}
+
+impl RecordingStore {
+    /// Returns a store that passes every request on to `inner` and remembers it.
+    pub fn new(inner: SharedStore) -> Self {
+        Self { inner, log: Log::default() }
+    }
+
+    /// Returns the requests so far, oldest first.
+    pub fn requests(&self) -> Vec<Request> {
+        self.log.lock().clone()
+    }
+
+    /// Returns the requests so far and forgets them.
+    pub fn take(&self) -> Vec<Request> {
+        std::mem::take(&mut *self.log.lock())
+    }
+
+    /// Returns how many requests of this operation there were (`get`, `put`, …).
+    pub fn count(&self, operation: &str) -> usize {
+        self.log.lock().iter().filter(|request| request.operation == operation).count()
+    }
+
+    fn note(&self, operation: &'static str, key: &ObjectKey, condition: Condition) {
+        self.log.lock().push(Request { operation, key: key.to_string(), range: None, condition });
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl ObjectStore for RecordingStore {
+    async fn get(
+        &self,
+        key: &ObjectKey,
+        range: Option<Range<u64>>,
+        if_version: Option<&Version>,
+    ) -> Result<Fetched> {
+        let condition = if_version.map_or(Condition::Always, |v| Condition::IfVersion(v.clone()));
+        let request = Request { operation: "get", key: key.to_string(), range: range.clone(), condition };
+        self.log.lock().push(request);
+        self.inner.get(key, range, if_version).await
+    }
+
+    async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<Version> {
+        self.note("put", key, options.condition.clone());
+        self.inner.put(key, body, options).await
+    }
+
+    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<UploadId> {
+        self.note("begin_upload", key, Condition::Always);
+        self.inner.begin_upload(key, options).await
+    }
+
+    async fn upload_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        body: Bytes,
+    ) -> Result<UploadedPart> {
+        self.note("upload_part", key, Condition::Always);
+        self.inner.upload_part(key, upload, number, body).await
+    }
+
+    async fn complete_upload(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        parts: &[UploadedPart],
+        options: &PutOptions,
+    ) -> Result<Version> {
+        self.note("complete_upload", key, options.condition.clone());
+        self.inner.complete_upload(key, upload, parts, options).await
+    }
+
+    async fn abort_upload(&self, key: &ObjectKey, upload: &UploadId) -> Result<()> {
+        self.note("abort_upload", key, Condition::Always);
+        self.inner.abort_upload(key, upload).await
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>> {
+        self.note("head", key, Condition::Always);
+        self.inner.head(key).await
+    }
+
+    async fn delete(&self, key: &ObjectKey, condition: &Condition) -> Result<()> {
+        self.note("delete", key, condition.clone());
+        self.inner.delete(key, condition).await
+    }
+
+    async fn copy(
+        &self,
+        from: &ObjectKey,
+        from_version: &Version,
+        to: &ObjectKey,
+        options: &PutOptions,
+    ) -> Result<Version> {
+        self.note("copy", to, options.condition.clone());
+        self.inner.copy(from, from_version, to, options).await
+    }
+
+    fn list(&self, prefix: &str, start_after: Option<&ObjectKey>) -> BoxStream<'_, Result<Vec<Listed>>> {
+        let page = ObjectKey::new(prefix);
+        self.note("list", &page, Condition::Always);
+        let pages = self.inner.list(prefix, start_after).enumerate();
+        pages
+            .map(move |(number, answer)| {
+                if number > 0 {
+                    self.note("list", &page, Condition::Always);
+                }
+                answer
+            })
+            .boxed()
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.inner.abilities()
+    }
+
+    fn address(&self) -> String {
+        self.inner.address()
+    }
+}

@@ -1,0 +1,374 @@
+//! The only place where a request is tried again.
+//!
+//! Transient failures are retried with growing, jittered waits that honour `Retry-After`,
+//! within bounds of number and time; everything else is passed on at once. A body that broke
+//! off is asked for from where it broke. When an answer was lost and the repetition of a
+//! conditional write is refused, the object is looked at: if it carries the write's nonce, the
+//! write had succeeded.
+
+use std::future::Future;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::stream::{self, BoxStream, StreamExt};
+
+use super::{
+    Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PutOptions, Result,
+    SharedStore, StoreError, UploadId, UploadedPart, Version,
+};
+use crate::model::key::ObjectKey;
+use crate::os::clock::SharedClock;
+
+/// An attempt that brought as many bytes does not count as a failure.
+const PROGRESS_BYTES: usize = 16 * 1024;
+
+/// How long to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Largest number of attempts that bring nothing, the first included.
+    pub attempts: u32,
+    /// No attempt begins when this much time has passed since the first failure.
+    pub total: Duration,
+    /// The wait after the first failure; it doubles with each further one.
+    pub first_wait: Duration,
+    /// The longest wait, unless the server asks for more.
+    pub longest_wait: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            attempts: 8,
+            total: Duration::from_secs(60),
+            first_wait: Duration::from_millis(100),
+            longest_wait: Duration::from_secs(5),
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// Returns the usual policy, but giving up when `total` has passed since the first failure.
+    pub fn within(total: Duration) -> Self {
+        Self { total, ..Self::default() }
+    }
+}
+
+/// Retries the requests to `inner`.
+pub struct RetryingStore {
+    inner: SharedStore,
+    clock: SharedClock,
+    policy: RetryPolicy,
+}
+
+impl std::fmt::Debug for RetryingStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RetryingStore").field("inner", &self.inner).field("policy", &self.policy).finish()
+    }
+}
+
+/// The failures of one request so far.
+struct Effort<'a> {
+    store: &'a RetryingStore,
+    failures: u32,
+    first_failure: Option<Instant>,
+}
+
+impl Effort<'_> {
+    /// Waits before the next attempt, or returns the error if there must not be one.
+    async fn pause_after(&mut self, error: StoreError) -> Result<()> {
+        let RetryingStore { clock, policy, .. } = self.store;
+        self.failures += 1;
+        if !error.kind.is_transient() || self.failures >= policy.attempts {
+            return Err(error);
+        }
+        let now = clock.instant();
+        let first = *self.first_failure.get_or_insert(now);
+        let wait = policy.wait_after(self.failures).max(error.retry_after.unwrap_or_default());
+        if now.duration_since(first) + wait > policy.total {
+            return Err(error);
+        }
+        tracing::debug!(%error, ?wait, attempt = self.failures, "Request failed, trying again");
+        clock.sleep(wait).await;
+        Ok(())
+    }
+
+    /// Forgets the failures: the last attempt brought something.
+    fn made_progress(&mut self) {
+        self.failures = 0;
+        self.first_failure = None;
+    }
+}
+
+impl RetryPolicy {
+    fn wait_after(&self, failures: u32) -> Duration {
+        let doubled = self.first_wait.saturating_mul(1 << (failures - 1).min(20));
+        doubled.min(self.longest_wait).mul_f64(rand::random_range(0.5..=1.0))
+    }
+}
+
+impl RetryingStore {
+    /// Returns a store that retries the requests to `inner`, waiting by `clock`.
+    pub fn new(inner: SharedStore, clock: SharedClock, policy: RetryPolicy) -> Self {
+        Self { inner, clock, policy }
+    }
+
+    fn effort(&self) -> Effort<'_> {
+        Effort { store: self, failures: 0, first_failure: None }
+    }
+
+    /// Repeats `attempt` while it fails transiently. The flag says whether it was repeated,
+    /// so that an earlier attempt may have succeeded unheard.
+    async fn persist<T, F>(&self, mut attempt: impl FnMut() -> F + Send) -> (Result<T>, bool)
+    where
+        F: Future<Output = Result<T>> + Send,
+        T: Send,
+    {
+        let mut effort = self.effort();
+        loop {
+            let repeated = effort.failures > 0;
+            match attempt().await {
+                Ok(answer) => return (Ok(answer), repeated),
+                Err(error) => {
+                    if let Err(last) = effort.pause_after(error).await {
+                        return (Err(last), repeated);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Decides about a write that was refused when it was repeated: if the object carries the
+    /// write's nonce, an earlier attempt had written it.
+    async fn recognise(&self, key: &ObjectKey, options: &PutOptions, refused: StoreError) -> Result<Version> {
+        match self.head(key).await? {
+            Some(meta) if meta.carries(&options.nonce) => {
+                tracing::debug!(%key, "Recognised our own write, whose answer was lost");
+                Ok(meta.version)
+            }
+            Some(_) | None => Err(refused),
+        }
+    }
+}
+
+/// Returns whether a refusal may mean that an earlier attempt of ours was the cause.
+fn may_be_our_own(error: &StoreError) -> bool {
+    error.is_condition_failed() || error.is_not_found()
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl ObjectStore for RetryingStore {
+    async fn get(
+        &self,
+        key: &ObjectKey,
+        range: Option<Range<u64>>,
+        if_version: Option<&Version>,
+    ) -> Result<Fetched> {
+        let mut effort = self.effort();
+        let mut held = Held::nothing(range, if_version);
+        loop {
+            match self.inner.get(key, held.missing(), held.version()).await {
+                Ok(fetched) => match held.complete(fetched) {
+                    Some(whole) => return Ok(whole),
+                    None => effort.pause_after(changed_meanwhile(key)).await?,
+                },
+                Err(error) if error.kind == ErrorKind::Changed && held.is_unasked() => {
+                    held.forget();
+                    effort.pause_after(changed_meanwhile(key)).await?;
+                }
+                Err(mut error) => {
+                    if error.partial.take().is_some_and(|part| held.keep(*part)) {
+                        effort.made_progress();
+                    }
+                    effort.pause_after(error).await?;
+                }
+            }
+        }
+    }
+
+    async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<Version> {
+        match self.persist(|| self.inner.put(key, body.clone(), options)).await {
+            (Err(refused), true) if may_be_our_own(&refused) => self.recognise(key, options, refused).await,
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<UploadId> {
+        self.persist(|| self.inner.begin_upload(key, options)).await.0
+    }
+
+    async fn upload_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        body: Bytes,
+    ) -> Result<UploadedPart> {
+        self.persist(|| self.inner.upload_part(key, upload, number, body.clone())).await.0
+    }
+
+    async fn complete_upload(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        parts: &[UploadedPart],
+        options: &PutOptions,
+    ) -> Result<Version> {
+        match self.persist(|| self.inner.complete_upload(key, upload, parts, options)).await {
+            (Err(refused), true) if may_be_our_own(&refused) => self.recognise(key, options, refused).await,
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn abort_upload(&self, key: &ObjectKey, upload: &UploadId) -> Result<()> {
+        self.persist(|| self.inner.abort_upload(key, upload)).await.0
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>> {
+        self.persist(|| self.inner.head(key)).await.0
+    }
+
+    async fn delete(&self, key: &ObjectKey, condition: &Condition) -> Result<()> {
+        match self.persist(|| self.inner.delete(key, condition)).await {
+            (Err(refused), true) if may_be_our_own(&refused) => match self.head(key).await? {
+                None => Ok(()),
+                Some(_) => Err(refused),
+            },
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn copy(
+        &self,
+        from: &ObjectKey,
+        from_version: &Version,
+        to: &ObjectKey,
+        options: &PutOptions,
+    ) -> Result<Version> {
+        match self.persist(|| self.inner.copy(from, from_version, to, options)).await {
+            (Err(refused), true) if may_be_our_own(&refused) => self.recognise(to, options, refused).await,
+            (outcome, _) => outcome,
+        }
+    }
+
+    fn list(&self, prefix: &str, start_after: Option<&ObjectKey>) -> BoxStream<'_, Result<Vec<Listed>>> {
+        let listing = Listing {
+            store: self,
+            prefix: prefix.to_owned(),
+            reached: start_after.cloned(),
+            pages: None,
+            effort: self.effort(),
+        };
+        stream::unfold(Some(listing), async |listing| {
+            let mut listing = listing?;
+            match listing.next_page().await {
+                Ok(Some(page)) => Some((Ok(page), Some(listing))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+        .boxed()
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.inner.abilities()
+    }
+
+    fn address(&self) -> String {
+        self.inner.address()
+    }
+}
+
+/// A listing that goes on behind the last key it has seen.
+struct Listing<'a> {
+    store: &'a RetryingStore,
+    prefix: String,
+    reached: Option<ObjectKey>,
+    pages: Option<BoxStream<'a, Result<Vec<Listed>>>>,
+    effort: Effort<'a>,
+}
+
+impl Listing<'_> {
+    async fn next_page(&mut self) -> Result<Option<Vec<Listed>>> {
+        loop {
+            let pages =
+                self.pages.get_or_insert_with(|| self.store.inner.list(&self.prefix, self.reached.as_ref()));
+            match pages.next().await {
+                None => return Ok(None),
+                Some(Ok(page)) => {
+                    self.effort.made_progress();
+                    if let Some(last) = page.last() {
+                        self.reached = Some(last.key.clone());
+                    }
+                    return Ok(Some(page));
+                }
+                Some(Err(error)) => {
+                    self.pages = None;
+                    self.effort.pause_after(error).await?;
+                }
+            }
+        }
+    }
+}
+
+/// What a get has received over several attempts.
+struct Held<'a> {
+    range: Option<Range<u64>>,
+    if_version: Option<&'a Version>,
+    first: Option<Fetched>,
+}
+
+impl<'a> Held<'a> {
+    fn nothing(range: Option<Range<u64>>, if_version: Option<&'a Version>) -> Self {
+        Self { range, if_version, first: None }
+    }
+
+    /// Returns the range that is still to be asked for.
+    fn missing(&self) -> Option<Range<u64>> {
+        let Some(first) = &self.first else { return self.range.clone() };
+        let whole = self.range.clone().unwrap_or(0..first.meta.size);
+        Some(whole.start + first.body.len() as u64..whole.end)
+    }
+
+    /// Returns the version to insist on: the caller's, else that of the first answer.
+    fn version(&self) -> Option<&Version> {
+        self.if_version.or_else(|| self.first.as_ref().map(|first| &first.meta.version))
+    }
+
+    /// Returns whether the version was not the caller's wish but ours.
+    fn is_unasked(&self) -> bool {
+        self.if_version.is_none() && self.first.is_some()
+    }
+
+    fn forget(&mut self) {
+        self.first = None;
+    }
+
+    /// Keeps the beginning of what was missing; returns whether it was much.
+    fn keep(&mut self, part: Fetched) -> bool {
+        let progress = part.body.len() >= PROGRESS_BYTES;
+        if !part.body.is_empty() {
+            self.first = self.complete(part);
+        }
+        progress && self.first.is_some()
+    }
+
+    /// Returns what was held with `rest` behind it; nothing, and forgets all, if the two are
+    /// not of one version.
+    fn complete(&mut self, rest: Fetched) -> Option<Fetched> {
+        let Some(first) = self.first.take() else { return Some(rest) };
+        if first.meta.version != rest.meta.version {
+            return None;
+        }
+        let mut body = BytesMut::with_capacity(first.body.len() + rest.body.len());
+        body.extend_from_slice(&first.body);
+        body.extend_from_slice(&rest.body);
+        Some(Fetched { body: body.freeze(), meta: first.meta })
+    }
+}
+
+fn changed_meanwhile(key: &ObjectKey) -> StoreError {
+    StoreError::new(ErrorKind::Corrupt, "get", key).detail("the object changed while it was read")
+}
