@@ -14,3 +14,6 @@ pub mod model;
 pub mod store;
 
 pub mod fs;
+pub mod session;
+
+pub mod control;

@@ -1,0 +1,110 @@
+//! What people can ask of a mount or a sync, already parsed.
+//!
+//! The command line, the environment and the configuration file all end here; nothing below
+//! this floor reads any of them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What it takes to open a bucket and this machine's cache of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// The bucket as people write it: `s3://bucket/prefix`, `file:///dir`.
+    pub source: String,
+    /// The folder that holds the caches, each bucket in a folder of its own; `None`: the
+    /// state folder of the user.
+    pub cache_dir: Option<PathBuf>,
+    /// Most bytes that clean content may take; `None`: decided by the free space.
+    pub cache_size: Option<u64>,
+    /// What stays free on the cache's disk.
+    pub cache_min_free: MinFree,
+    /// How long a request, or an upload without progress, may take.
+    pub timeout: Duration,
+    /// What happens to a file that was changed here and elsewhere.
+    pub on_conflict: OnConflict,
+    /// Nothing is written to the bucket.
+    pub read_only: bool,
+    /// How to reach an S3 bucket.
+    pub s3: S3Options,
+}
+
+/// What it takes to mount a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountOptions {
+    /// The bucket and its cache.
+    pub session: SessionOptions,
+    /// Where the bucket appears; absolute.
+    pub mountpoint: PathBuf,
+    /// How long a changed file rests before it is flushed; zero: close waits for it.
+    pub write_back: Duration,
+    /// How often the bucket is asked for changes by others; zero: never.
+    pub refresh: Duration,
+    /// Where bytes must be when fsync returns.
+    pub fsync: FsyncMode,
+    /// Other users may use the mount.
+    pub allow_other: bool,
+    /// The owner that files without one of their own appear to have; `None`: who mounts.
+    pub uid: Option<u32>,
+    /// The group that files without one of their own appear to have; `None`: who mounts.
+    pub gid: Option<u32>,
+}
+
+/// What stays free on a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MinFree {
+    /// Hundredths of its size.
+    Percent(u8),
+    /// A number of bytes.
+    Bytes(u64),
+}
+
+/// Where bytes must be when fsync returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FsyncMode {
+    /// In the bucket, and named by its index.
+    Remote,
+    /// On this machine's disk.
+    Local,
+}
+
+/// What happens to a file that was changed here and elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnConflict {
+    /// The bucket's version keeps the name, ours is kept beside it.
+    Copy,
+    /// The file stays dirty and its fsync fails.
+    Fail,
+    /// Our version replaces the bucket's.
+    Ours,
+    /// The bucket's version replaces ours.
+    Theirs,
+}
+
+/// How to reach an S3 bucket, beyond what the SDK finds out by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct S3Options {
+    /// The profile in the shared configuration files.
+    pub profile: Option<String>,
+    /// The bucket's region.
+    pub region: Option<String>,
+    /// The server's address, for stores that are not AWS.
+    pub endpoint_url: Option<String>,
+    /// The bucket is part of the path, not of the host name.
+    pub force_path_style: bool,
+    /// Requests carry no signature: public buckets.
+    pub no_sign_request: bool,
+}
+
+/// What a session tells whoever started it, in this order: some `Working`, one `Ready`, some
+/// `Status`, one `Stopping`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The mount is not ready yet, and this is what it does. Shows that it is alive.
+    Working(String),
+    /// The mount answers.
+    Ready,
+    /// One line about how it stands, for service managers.
+    Status(String),
+    /// The mount is being left; this is what is still to do.
+    Stopping(String),
+}
