@@ -1,5 +1,6 @@
 //! What keys, entries and the index are: pure values, no input or output.
 
+pub mod compare;
 pub mod content_hash;
 pub mod entry;
 pub mod identity;
@@ -7,5 +8,7 @@ pub mod index;
 pub mod internal_name;
 pub mod key;
 mod raw_json;
+pub mod shard;
+pub mod sidecar;
 pub mod timestamp;
 pub mod version;
