@@ -1,1 +1,33 @@
-//! placeholder
+//! A strict in-memory S3 server for tests, started in-process on loopback.
+//!
+//! It verifies signatures and checksums, judges conditions atomically and keeps keys byte by
+//! byte, as S3 does. A test can make it misbehave on chosen requests ([`Fault`]), count what
+//! was asked of it ([`S3Server::requests`]), and play another client by touching the objects
+//! directly. What other stores do differently is an [`Options`] field.
+
+mod access;
+mod backend;
+mod bucket;
+mod checksums;
+mod complete;
+mod conditions;
+mod faults;
+mod gate;
+mod listing;
+mod multipart;
+mod objects;
+mod operation;
+mod options;
+mod request_log;
+mod server;
+mod service;
+mod upload_listing;
+mod wire;
+
+pub use bucket::Stored;
+pub use faults::{Action, Fault, FaultHandle, Refusal};
+pub use gate::Gate;
+pub use operation::Op;
+pub use options::{Anonymous, Conditions, Etags, KeyPair, Listing, Options, Trailers};
+pub use request_log::Recorded;
+pub use server::S3Server;

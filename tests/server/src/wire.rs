@@ -1,0 +1,175 @@
+//! Bodies on their way: counted in both directions, and damaged where a fault says so.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use s3s::StdError;
+
+use crate::request_log::Progress;
+
+/// A request's body; counts what arrives, and breaks off where it is told to.
+pub(crate) struct Upload {
+    inner: Incoming,
+    progress: Arc<Progress>,
+    left: Option<u64>,
+}
+
+impl Upload {
+    pub(crate) fn new(inner: Incoming, progress: Arc<Progress>) -> Self {
+        Self { inner, progress, left: None }
+    }
+
+    /// Reads and drops up to `limit` bytes.
+    pub(crate) async fn discard(mut self, limit: u64) {
+        self.left = Some(limit);
+        while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {}
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        if self.left == Some(0) {
+            return Poll::Ready(None);
+        }
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            self.progress.received(data.len());
+            self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+        }
+        polled.map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// What happens to an answer's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Damage {
+    None,
+    /// The connection breaks after so many bytes.
+    Cut(u64),
+    /// Nothing more comes after so many bytes.
+    Stall(u64),
+    /// It ends after so many bytes.
+    Short(u64),
+    /// The byte at this offset is wrong.
+    Corrupt(u64),
+}
+
+/// An answer's body.
+pub(crate) struct Answer {
+    inner: s3s::Body,
+    progress: Arc<Progress>,
+    damage: Damage,
+    sent: u64,
+    flushed: bool,
+}
+
+impl Answer {
+    pub(crate) fn new(inner: s3s::Body, progress: Arc<Progress>, damage: Damage) -> Self {
+        Self { inner, progress, damage, sent: 0, flushed: false }
+    }
+
+    fn limit(&self) -> Option<u64> {
+        match self.damage {
+            Damage::Cut(limit) | Damage::Stall(limit) | Damage::Short(limit) => Some(limit),
+            Damage::None | Damage::Corrupt(_) => None,
+        }
+    }
+
+    /// Ends the body in the way of its damage.
+    fn end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        match self.damage {
+            Damage::Stall(_) => Poll::Pending,
+            Damage::Cut(_) if self.flushed => Poll::Ready(Some(Err(broken()))),
+            Damage::Cut(_) => {
+                // What was sent is in the connection's buffer: a pause lets it out first.
+                self.flushed = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Damage::None | Damage::Short(_) | Damage::Corrupt(_) => Poll::Ready(None),
+        }
+    }
+
+    fn damaged(&self, data: Bytes) -> Bytes {
+        match self.damage {
+            Damage::Corrupt(at) => corrupt(data, at.checked_sub(self.sent)),
+            Damage::None | Damage::Cut(_) | Damage::Stall(_) | Damage::Short(_) => {
+                let room = self.limit().map_or(u64::MAX, |limit| limit - self.sent);
+                data.slice(..data.len().min(usize::try_from(room).unwrap_or(usize::MAX)))
+            }
+        }
+    }
+}
+
+fn broken() -> StdError {
+    Box::new(io::Error::new(io::ErrorKind::ConnectionReset, "the connection is cut on purpose"))
+}
+
+fn corrupt(data: Bytes, at: Option<u64>) -> Bytes {
+    match at.and_then(|at| usize::try_from(at).ok()) {
+        Some(at) if at < data.len() => {
+            let mut changed = BytesMut::from(&data[..]);
+            changed[at] ^= 0x55;
+            changed.freeze()
+        }
+        _ => data,
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        if self.limit() == Some(self.sent) {
+            return self.end(cx);
+        }
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let Ok(data) = frame.into_data() else { return Poll::Ready(None) };
+                let data = self.damaged(data);
+                self.sent += data.len() as u64;
+                self.progress.sent(data.len());
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            other => other,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.damage == Damage::None && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.damage {
+            Damage::None | Damage::Cut(_) | Damage::Stall(_) | Damage::Corrupt(_) => self.inner.size_hint(),
+            Damage::Short(limit) => match self.inner.size_hint().exact() {
+                Some(whole) => SizeHint::with_exact(whole.min(limit)),
+                None => SizeHint::default(),
+            },
+        }
+    }
+}
