@@ -18,8 +18,17 @@ use crate::model::key::ObjectKey;
 
 pub mod error;
 pub mod prefix;
+pub mod probe;
 pub mod recording;
 pub mod retry;
+pub mod s3;
+mod s3_copy;
+pub mod s3_error;
+pub mod s3_options;
+mod s3_patience;
+mod s3_read;
+mod s3_text;
+mod s3_write;
 pub mod url;
 
 pub use error::{ErrorKind, StoreError};

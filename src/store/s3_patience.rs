@@ -1,0 +1,219 @@
+//! How long to wait for a server: as long as bytes are moving.
+//!
+//! No request may hang for ever, and a slow one that gets on must not be cut off. So what is
+//! bounded is not a request's length but its silence: the time in which no byte of an upload
+//! was taken, no byte of a body arrived and no answer came.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
+use aws_sdk_s3::primitives::SdkBody;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::os::clock::SharedClock;
+
+/// How much of an upload is handed to the connection at once.
+const STEP_BYTES: usize = 64 * 1024;
+
+/// The server was silent for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no answer and no byte for {} s", .0.as_secs_f32())]
+pub(super) struct Silent(pub(super) Duration);
+
+/// How long one attempt may be silent.
+#[derive(Clone)]
+pub(super) struct Patience {
+    clock: SharedClock,
+    silence: Duration,
+}
+
+impl std::fmt::Debug for Patience {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Patience").field(&self.silence).finish()
+    }
+}
+
+impl Patience {
+    pub(super) fn new(clock: SharedClock, silence: Duration) -> Self {
+        Self { clock, silence }
+    }
+
+    pub(super) fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    /// Returns the patience for requests that make the server itself work: copies and the
+    /// completion of uploads.
+    pub(super) fn while_the_server_works(&self) -> Self {
+        Self { clock: Arc::clone(&self.clock), silence: self.silence.saturating_mul(15) }
+    }
+
+    /// Waits for `work`, at most as long as silence may last.
+    pub(super) async fn wait<T>(&self, work: impl Future<Output = T>) -> Result<T, Silent> {
+        self.watch(&Progress::default(), work).await
+    }
+
+    /// Waits for `work` as long as `progress` grows.
+    pub(super) async fn watch<T>(
+        &self,
+        progress: &Progress,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Silent> {
+        tokio::pin!(work);
+        let mut seen = progress.bytes();
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                () = self.clock.sleep(self.silence) => {
+                    let now = progress.bytes();
+                    if now == seen {
+                        return Err(Silent(self.silence));
+                    }
+                    seen = now;
+                }
+            }
+        }
+    }
+}
+
+/// How many bytes of an upload the connection has taken.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Sends the body of a request so that its progress is seen.
+///
+/// The body is exchanged after it was signed: until then the SDK must see that it is in
+/// memory, or it would send it in chunks with trailers, which some stores refuse.
+#[derive(Debug)]
+pub(super) struct CountedUpload {
+    body: Bytes,
+    progress: Progress,
+}
+
+impl CountedUpload {
+    pub(super) fn new(body: &Bytes, progress: &Progress) -> Self {
+        Self { body: body.clone(), progress: progress.clone() }
+    }
+}
+
+impl Intercept for CountedUpload {
+    fn name(&self) -> &'static str {
+        "CountedUpload"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let counted = Counted { rest: self.body.clone(), progress: self.progress.clone() };
+        *context.request_mut().body_mut() = SdkBody::from_body_1_x(counted);
+        Ok(())
+    }
+}
+
+struct Counted {
+    rest: Bytes,
+    progress: Progress,
+}
+
+impl Body for Counted {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        let step = self.rest.len().min(STEP_BYTES);
+        self.progress.0.fetch_add(step as u64, Ordering::Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(step)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::os::clock::ManualClock;
+
+    const SILENCE: Duration = Duration::from_secs(20);
+
+    fn patience() -> (Arc<ManualClock>, Patience) {
+        let clock = ManualClock::at(SystemTime::UNIX_EPOCH);
+        (Arc::clone(&clock), Patience::new(Arc::new(clock), SILENCE))
+    }
+
+    /// Turns the clock on by `step` whenever `work` waits.
+    async fn turning<T>(
+        clock: &ManualClock,
+        step: Duration,
+        mut also: impl FnMut(),
+        work: impl Future<Output = T>,
+    ) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = tokio::task::yield_now() => { also(); clock.advance(step); }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_never_answers_is_given_up() {
+        let (clock, patience) = patience();
+        let start = crate::os::clock::Clock::instant(&clock);
+        let outcome = turning(&clock, SILENCE / 4, || {}, patience.wait(std::future::pending::<()>())).await;
+        assert_eq!(outcome, Err(Silent(SILENCE)));
+        assert_eq!(crate::os::clock::Clock::instant(&clock) - start, SILENCE);
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_moves_is_not_given_up_however_long_it_takes() {
+        let (clock, patience) = patience();
+        let progress = Progress::default();
+        let (done, wait_until_done) = tokio::sync::oneshot::channel();
+        let mut done = Some(done);
+        let mut turns = 0;
+        let moving = || {
+            turns += 1;
+            progress.0.fetch_add(1, Ordering::Relaxed);
+            if turns == 100 {
+                let _sent = done.take().map(|done| done.send(()));
+            }
+        };
+        let outcome = turning(&clock, SILENCE / 2, moving, patience.watch(&progress, wait_until_done)).await;
+        assert_eq!(outcome, Ok(Ok(())));
+    }
+}
