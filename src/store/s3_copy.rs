@@ -10,6 +10,7 @@ use aws_sdk_s3::types::MetadataDirective;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::s3::S3Store;
+use super::s3_blank_key::sdk_key;
 use super::s3_read::version;
 use super::s3_text::{copy_source, encode_meta, match_headers, part_tag, quoted};
 use super::{Condition, ErrorKind, PutOptions, Result, StoreError, UploadId, UploadedPart, Version};
@@ -43,7 +44,7 @@ impl S3Store {
             .client
             .copy_object()
             .bucket(&self.bucket)
-            .key(to.as_str())
+            .key(sdk_key(to))
             .copy_source(copy_source(&self.bucket, from.as_str()))
             .copy_source_if_match(quoted(from_version))
             .metadata_directive(MetadataDirective::Replace)
@@ -101,7 +102,7 @@ impl S3Store {
             .client
             .create_multipart_upload()
             .bucket(&self.bucket)
-            .key(to.as_str())
+            .key(sdk_key(to))
             .set_metadata(Some(encode_meta(options)));
         let answer = self.patience.wait(request.send()).await.map_err(|s| asked.unanswered(s))?;
         let id = answer.map_err(|error| asked.failed(error))?.upload_id;
@@ -137,7 +138,7 @@ impl S3Store {
             .client
             .upload_part_copy()
             .bucket(&self.bucket)
-            .key(copy.to.as_str())
+            .key(sdk_key(copy.to))
             .upload_id(&upload.0)
             .part_number(i32::try_from(number).unwrap_or(i32::MAX))
             .copy_source(copy_source(&self.bucket, copy.from.as_str()))

@@ -14,6 +14,8 @@ use aws_sdk_s3::config::{
     AppName, Builder, Credentials, RequestChecksumCalculation, StalledStreamProtectionConfig,
 };
 
+use super::s3_blank_key::UnmarkBlankKeys;
+
 /// The region of requests when nothing names one: stores other than AWS rarely care, and AWS
 /// answers with the right one.
 const FALLBACK_REGION: &str = "us-east-1";
@@ -90,7 +92,8 @@ impl S3Options {
             .timeout_config(self.timeouts())
             .stalled_stream_protection(self.stall_protection())
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .force_path_style(path_style);
+            .force_path_style(path_style)
+            .interceptor(UnmarkBlankKeys);
         if self.no_sign_request {
             config = config.allow_no_auth();
         }

@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::s3::S3Store;
+use super::s3_blank_key::sdk_key;
 use super::s3_error::{Asked, causes};
 use super::s3_text::{ContentRange, decode_listed_key, decode_meta, quoted, system_time};
 use super::{Condition, ErrorKind, Fetched, Listed, ObjectMeta, Result, StoreError, Version};
@@ -31,7 +32,7 @@ impl S3Store {
             .client
             .get_object()
             .bucket(&self.bucket)
-            .key(key.as_str())
+            .key(sdk_key(key))
             .set_range(range.as_ref().map(|range| format!("bytes={}-{}", range.start, range.end - 1)))
             .set_if_match(if_version.map(quoted));
         let answer = match self.patience.wait(request.send()).await.map_err(|s| asked.unanswered(s))? {
@@ -96,7 +97,7 @@ impl S3Store {
 
     pub(super) async fn head_object(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>> {
         let asked = self.asked("head", key.as_str(), &Condition::Always);
-        let request = self.client.head_object().bucket(&self.bucket).key(key.as_str());
+        let request = self.client.head_object().bucket(&self.bucket).key(sdk_key(key));
         match self.patience.wait(request.send()).await.map_err(|s| asked.unanswered(s))? {
             Ok(answer) => Ok(Some(ObjectMeta {
                 size: size(&asked, answer.content_length())?,
@@ -116,7 +117,7 @@ impl S3Store {
     /// wrong region are a bare 400.
     async fn reason(&self, key: &ObjectKey, unclear: StoreError) -> StoreError {
         let asked = self.asked("head", key.as_str(), &Condition::Always);
-        let request = self.client.get_object().bucket(&self.bucket).key(key.as_str()).range("bytes=0-0");
+        let request = self.client.get_object().bucket(&self.bucket).key(sdk_key(key)).range("bytes=0-0");
         match self.patience.wait(request.send()).await {
             Ok(Err(error)) => asked.failed(error),
             Ok(Ok(_)) | Err(_) => unclear,

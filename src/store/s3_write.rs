@@ -8,6 +8,7 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPa
 use bytes::Bytes;
 
 use super::s3::S3Store;
+use super::s3_blank_key::sdk_key;
 use super::s3_patience::{CountedUpload, Progress};
 use super::s3_read::version;
 use super::s3_text::{checksum, encode_meta, match_headers, part_tag, split_part_tag};
@@ -28,7 +29,7 @@ impl S3Store {
             .client
             .put_object()
             .bucket(&self.bucket)
-            .key(key.as_str())
+            .key(sdk_key(key))
             .set_metadata(Some(encode_meta(options)))
             .set_if_match(if_match)
             .set_if_none_match(if_none_match)
@@ -50,7 +51,7 @@ impl S3Store {
             .client
             .create_multipart_upload()
             .bucket(&self.bucket)
-            .key(key.as_str())
+            .key(sdk_key(key))
             .checksum_algorithm(ChecksumAlgorithm::Crc32)
             .set_metadata(Some(encode_meta(options)));
         let answer = self.patience.wait(request.send()).await.map_err(|s| asked.unanswered(s))?;
@@ -72,7 +73,7 @@ impl S3Store {
             .client
             .upload_part()
             .bucket(&self.bucket)
-            .key(key.as_str())
+            .key(sdk_key(key))
             .upload_id(&upload.0)
             .part_number(i32::try_from(number).unwrap_or(i32::MAX))
             .checksum_crc32(&sum)
@@ -101,7 +102,7 @@ impl S3Store {
             .client
             .complete_multipart_upload()
             .bucket(&self.bucket)
-            .key(key.as_str())
+            .key(sdk_key(key))
             .upload_id(&upload.0)
             .multipart_upload(parts)
             .set_if_match(if_match)
@@ -114,7 +115,7 @@ impl S3Store {
     pub(super) async fn abort_multipart_upload(&self, key: &ObjectKey, upload: &UploadId) -> Result<()> {
         let asked = self.asked("abort upload", key.as_str(), &Condition::Always);
         let request =
-            self.client.abort_multipart_upload().bucket(&self.bucket).key(key.as_str()).upload_id(&upload.0);
+            self.client.abort_multipart_upload().bucket(&self.bucket).key(sdk_key(key)).upload_id(&upload.0);
         let answer = self.patience.wait(request.send()).await.map_err(|s| asked.unanswered(s))?;
         match answer.map_err(|error| asked.failed(error)) {
             Err(refused) if !refused.is_not_found() => Err(refused),
@@ -132,7 +133,7 @@ impl S3Store {
             }
         };
         let request =
-            self.client.delete_object().bucket(&self.bucket).key(key.as_str()).set_if_match(if_match);
+            self.client.delete_object().bucket(&self.bucket).key(sdk_key(key)).set_if_match(if_match);
         let answer = self.patience.wait(request.send()).await.map_err(|s| asked.unanswered(s))?;
         match answer.map_err(|error| asked.failed(error)) {
             Ok(_) => Ok(()),

@@ -1,0 +1,159 @@
+//! The exam that every backend sits: the same questions, the same right answers.
+//!
+//! What a store cannot do is passed in as a [`Candidate`]'s declared difference, never found
+//! out by a test that looks away. Each backend sits it bare and wrapped.
+
+#![expect(clippy::unwrap_used, reason = "a question that cannot be asked has failed")]
+
+mod conditions;
+mod copies;
+mod keys;
+mod listing;
+mod ranges;
+mod uploads;
+
+use bayou::model::key::ObjectKey;
+use bayou::os::clock::SystemClock;
+use bayou::store::prefix::Prefixed;
+use bayou::store::retry::{RetryPolicy, RetryingStore};
+use bayou::store::s3::S3Store;
+use bayou::store::s3_options::{S3Options, StaticKeys};
+use bayou::store::{Condition, ErrorKind, PutOptions, Result, SharedStore, StoreError, Version};
+use bayou_test_server::{Etags, Options, S3Server};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use std::any::Any;
+use std::sync::Arc;
+
+/// A store that sits the exam, and where it is known to differ.
+struct Candidate {
+    /// The store.
+    store: SharedStore,
+    /// Whether the completion of an upload honours conditions.
+    completes_conditionally: bool,
+    /// Whether a copy honours the condition on its target.
+    copies_conditionally: bool,
+    /// Whether a delete honours its condition.
+    deletes_conditionally: bool,
+    /// How many bytes of a key the wrapper's prefix takes.
+    prefix_bytes: usize,
+    /// What must outlive the store: its server or its folder.
+    _home: Box<dyn Any>,
+}
+
+impl Candidate {
+    /// Returns a candidate that can do everything.
+    fn able(store: SharedStore, home: impl Any) -> Self {
+        Self {
+            store,
+            completes_conditionally: true,
+            copies_conditionally: true,
+            deletes_conditionally: true,
+            prefix_bytes: 0,
+            _home: Box::new(home),
+        }
+    }
+
+    /// Returns the same candidate with our wrappers around the store.
+    fn wrapped(mut self) -> Self {
+        let prefix = "team/ä b";
+        self.prefix_bytes = prefix.len() + 1;
+        let prefixed = Arc::new(Prefixed::new(self.store, prefix));
+        let clock = SystemClock::shared();
+        self.store = Arc::new(RetryingStore::new(prefixed, clock, RetryPolicy::default()));
+        self
+    }
+}
+
+/// Returns a strict S3 server's bucket.
+async fn strict_s3(options: Options) -> Candidate {
+    let server = S3Server::start(options);
+    let keys =
+        StaticKeys { access_key: server.access_key().to_owned(), secret_key: server.secret_key().to_owned() };
+    let options = S3Options { endpoint_url: Some(server.url()), keys: Some(keys), ..S3Options::default() };
+    let store = S3Store::connect("bucket", &options, SystemClock::shared()).await.unwrap();
+    Candidate::able(Arc::new(store), server)
+}
+
+/// Makes each part of the exam a test for one backend.
+macro_rules! sits_the_exam {
+    ($backend:ident, $candidate:expr) => {
+        mod $backend {
+            use super::*;
+            sits_the_exam!(@parts $candidate;
+                keys::hostile_keys_are_kept_apart_and_come_back_exactly,
+                keys::keys_that_differ_only_in_unicode_form_are_two_keys,
+                ranges::a_range_gives_exactly_its_bytes_and_the_whole_size,
+                ranges::an_absent_key_is_told_apart,
+                ranges::metadata_comes_back_as_it_was_written,
+                conditions::a_put_is_refused_when_its_condition_is_not_met,
+                conditions::of_sixteen_racers_exactly_one_wins,
+                conditions::of_sixteen_racers_to_replace_exactly_one_wins,
+                conditions::a_get_of_a_version_never_gives_another,
+                conditions::a_delete_of_a_version_spares_every_other,
+                conditions::the_probe_finds_what_was_declared_and_leaves_nothing,
+                uploads::parts_become_one_object_only_when_completed,
+                uploads::an_upload_that_was_given_up_is_gone,
+                uploads::the_condition_of_an_upload_is_judged_when_it_completes,
+                copies::a_copy_has_the_bytes_of_its_source_and_its_own_metadata,
+                copies::a_copy_of_another_version_is_refused,
+                copies::the_condition_of_a_copy_is_that_of_its_target,
+                listing::a_listing_has_every_key_once_in_order,
+                listing::a_listing_can_start_after_any_key
+            );
+        }
+    };
+    (@parts $candidate:expr; $($room:ident :: $question:ident),+) => {
+        $(
+            #[tokio::test]
+            async fn $question() {
+                $room::$question(&$candidate).await;
+            }
+        )+
+    };
+}
+
+sits_the_exam!(s3, strict_s3(Options::default()).await);
+sits_the_exam!(s3_wrapped, strict_s3(Options::default()).await.wrapped());
+sits_the_exam!(s3_with_unique_etags, strict_s3(Options { etags: Etags::Unique, ..Options::default() }).await);
+
+/// Returns the key with this text.
+fn key(text: &str) -> ObjectKey {
+    ObjectKey::new(text)
+}
+
+/// Writes an object without a condition.
+async fn put(store: &SharedStore, name: &str, body: impl Into<Bytes>) -> Version {
+    put_when(store, name, body, Condition::Always).await.unwrap()
+}
+
+/// Writes an object with a condition.
+async fn put_when(
+    store: &SharedStore,
+    name: &str,
+    body: impl Into<Bytes>,
+    condition: Condition,
+) -> Result<Version> {
+    store.put(&key(name), body.into(), &PutOptions::when(condition)).await
+}
+
+/// Returns an object's bytes.
+async fn body_of(store: &SharedStore, name: &str) -> Bytes {
+    store.get(&key(name), None, None).await.unwrap().body
+}
+
+/// Returns all keys below a prefix, in the order of the listing.
+async fn keys_below(store: &SharedStore, prefix: &str) -> Vec<String> {
+    let pages: Vec<_> = store.list(prefix, None).try_collect().await.unwrap();
+    pages.into_iter().flatten().map(|listed| listed.key.to_string()).collect()
+}
+
+/// Returns the kind of failure.
+fn kind<T>(outcome: Result<T>) -> Option<ErrorKind> {
+    outcome.err().map(|error: StoreError| error.kind)
+}
+
+/// Returns a body of this length whose bytes differ from place to place.
+fn pattern(length: usize) -> Bytes {
+    (0..length).map(|at| u8::try_from((at ^ (at >> 8) ^ (at >> 16)) & 0xff).unwrap()).collect()
+}
