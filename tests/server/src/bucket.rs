@@ -12,7 +12,7 @@ use s3s::{S3Result, s3_error};
 use crate::checksums::Checksum;
 use crate::conditions::WriteCondition;
 use crate::multipart::Upload;
-use crate::options::{Conditions, Etags, Listing, Options};
+use crate::options::{Conditions, Etags, Listing, Options, PartChecksums};
 
 /// An object as the server holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +69,7 @@ pub(crate) struct Store {
     buckets: Mutex<BTreeMap<String, Bucket>>,
     pub(crate) conditions: Conditions,
     pub(crate) min_part_bytes: u64,
+    pub(crate) part_checksums: PartChecksums,
     etags: Etags,
     listing: Listing,
 }
@@ -80,6 +81,7 @@ impl Store {
             buckets: Mutex::new(buckets),
             conditions: options.conditions,
             min_part_bytes: options.min_part_bytes,
+            part_checksums: options.part_checksums,
             etags: options.etags,
             listing: options.listing,
         }

@@ -149,7 +149,8 @@ pub(crate) async fn receive<T>(
     if let Some(claimed) = request.headers.get("content-md5") {
         verify_md5(claimed.as_bytes(), &bytes)?;
     }
-    let checksum = claimed_checksum(request)?;
+    let trailers = request.trailing_headers.as_ref().and_then(s3s::TrailingHeaders::take);
+    let checksum = claimed_checksum(&request.headers, &trailers.unwrap_or_default())?;
     if let Some(claimed) = &checksum
         && claimed.algorithm.digest(&bytes) != claimed.value
     {
@@ -206,18 +207,16 @@ fn bad_digest(name: &str) -> S3Error {
     s3_error!(BadDigest, "The {name} you specified did not match the calculated checksum.")
 }
 
-fn claimed_checksum<T>(request: &S3Request<T>) -> S3Result<Option<Checksum>> {
-    let mut claims = claims_in(&request.headers)?;
-    if let Some(promised) = request.headers.get("x-amz-trailer") {
-        let trailers =
-            request.trailing_headers.as_ref().and_then(s3s::TrailingHeaders::take).unwrap_or_default();
-        let came = promised.to_str().is_ok_and(|name| trailers.contains_key(name));
-        if !came {
-            let code = S3ErrorCode::Custom("MalformedTrailerError".into());
-            return Err(refused(code, "The request contained trailing data that was not well-formed."));
-        }
-        claims.extend(claims_in(&trailers)?);
+/// Returns the one checksum that is claimed, before the body or behind it.
+fn claimed_checksum(headers: &HeaderMap, trailers: &HeaderMap) -> S3Result<Option<Checksum>> {
+    if let Some(promised) = headers.get("x-amz-trailer")
+        && !promised.to_str().is_ok_and(|name| trailers.contains_key(name))
+    {
+        let code = S3ErrorCode::Custom("MalformedTrailerError".into());
+        return Err(refused(code, "The request contained trailing data that was not well-formed."));
     }
+    let mut claims = claims_in(headers)?;
+    claims.extend(claims_in(trailers)?);
     match claims.len() {
         0 | 1 => Ok(claims.pop()),
         _ => Err(s3_error!(InvalidRequest, "Expecting a single x-amz-checksum- header.")),
@@ -236,4 +235,37 @@ pub(crate) fn claims_in(headers: &HeaderMap) -> S3Result<Vec<Checksum>> {
         claims.push(Checksum { algorithm, value, coverage: Coverage::FullObject });
     }
     Ok(claims)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_checksum_is_claimed_before_the_body_or_behind_it_and_once() {
+        let (none, crc) = (headers(&[]), headers(&[("x-amz-checksum-crc32", "NhCmhg==")]));
+        let promise = headers(&[("x-amz-trailer", "x-amz-checksum-crc32")]);
+        let claimed = Checksum::of(Algorithm::Crc32, b"hello");
+        assert_eq!(claimed_checksum(&none, &none).unwrap(), None);
+        assert_eq!(claimed_checksum(&crc, &none).unwrap(), Some(claimed.clone()));
+        assert_eq!(claimed_checksum(&promise, &crc).unwrap(), Some(claimed));
+        let broken = claimed_checksum(&promise, &none).unwrap_err();
+        assert_eq!(broken.code().as_str(), "MalformedTrailerError");
+        let twice = claimed_checksum(&crc, &headers(&[("x-amz-checksum-sha1", "AAAA")])).unwrap_err();
+        assert_eq!(twice.code().as_str(), "InvalidRequest");
+    }
+
+    #[test]
+    fn a_composite_checksum_covers_the_parts_checksums() {
+        let parts = [Checksum::of(Algorithm::Crc32c, b"a"), Checksum::of(Algorithm::Crc32c, b"b")];
+        let raw: Vec<u8> =
+            parts.iter().flat_map(|part| base64_simd::STANDARD.decode_to_vec(&part.value).unwrap()).collect();
+        let whole = Checksum::composite(Algorithm::Crc32c, parts.iter());
+        assert_eq!(whole.value, format!("{}-2", Algorithm::Crc32c.digest(&raw)));
+        assert_eq!(whole.coverage, Coverage::Composite);
+    }
 }

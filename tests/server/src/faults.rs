@@ -73,6 +73,8 @@ pub enum Action {
     Cut,
     /// The connection is closed after this many bytes of the request's body; nothing is applied.
     CutUpload(u64),
+    /// The byte at this offset of the request's body arrives wrong.
+    CorruptUpload(u64),
     /// It is applied, then the connection is closed without an answer.
     ApplyThenCut,
     /// It is applied, then an error is answered.

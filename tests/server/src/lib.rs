@@ -28,6 +28,6 @@ pub use bucket::Stored;
 pub use faults::{Action, Fault, FaultHandle, Refusal};
 pub use gate::Gate;
 pub use operation::Op;
-pub use options::{Anonymous, Conditions, Etags, KeyPair, Listing, Options, Trailers};
+pub use options::{Anonymous, Conditions, Etags, KeyPair, Listing, Options, PartChecksums, Trailers};
 pub use request_log::Recorded;
 pub use server::S3Server;

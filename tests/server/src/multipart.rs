@@ -12,6 +12,7 @@ use crate::bucket::{Attributes, Bucket, Store, now};
 use crate::checksums::{self, Algorithm, Checksum, Coverage};
 use crate::conditions::{ReadCondition, timestamp};
 use crate::objects;
+use crate::options::PartChecksums;
 
 const MAX_PART_NUMBER: i32 = 10_000;
 
@@ -128,10 +129,7 @@ pub(crate) async fn upload_part(
     let (etag, sums) = (part.etag.clone(), part.fields());
     store.with(&input.bucket, |bucket| {
         let upload = find(bucket, &input.upload_id, &input.key)?;
-        agree(
-            upload.checksum.map(|(algorithm, _)| algorithm),
-            part.checksum.as_ref().map(|sum| sum.algorithm),
-        )?;
+        agree(upload.checksum, part.checksum.as_ref().map(|sum| sum.algorithm), store.part_checksums)?;
         upload.parts.insert(number, part);
         Ok(())
     })?;
@@ -154,8 +152,18 @@ fn part_number(number: i32) -> S3Result<i32> {
 }
 
 /// Fails unless a part carries the checksum that was agreed on when the upload began.
-fn agree(expected: Option<Algorithm>, actual: Option<Algorithm>) -> S3Result {
-    if expected == actual {
+fn agree(
+    agreed: Option<(Algorithm, Coverage)>,
+    actual: Option<Algorithm>,
+    unasked: PartChecksums,
+) -> S3Result {
+    let fits = match (agreed, actual) {
+        (Some((expected, _)), Some(actual)) => expected == actual,
+        (Some((_, coverage)), None) => coverage == Coverage::FullObject,
+        (None, Some(_)) => unasked == PartChecksums::Any,
+        (None, None) => true,
+    };
+    if fits {
         return Ok(());
     }
     let name =
@@ -163,7 +171,7 @@ fn agree(expected: Option<Algorithm>, actual: Option<Algorithm>) -> S3Result {
     Err(s3_error!(
         InvalidRequest,
         "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
-        name(expected),
+        name(agreed.map(|(algorithm, _)| algorithm)),
         name(actual)
     ))
 }

@@ -56,6 +56,15 @@ pub enum Trailers {
     Refused,
 }
 
+/// Which parts a multipart upload takes that was begun without a checksum algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartChecksums {
+    /// Parts may still carry a checksum, as the SDK's do unasked; it is verified.
+    Any,
+    /// Parts must carry none, as S3 had it before it added checksums by itself.
+    AsAgreed,
+}
+
 /// How the ETag of an object that was written in one piece is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Etags {
@@ -86,6 +95,8 @@ pub struct Options {
     pub conditions: Conditions,
     /// What becomes of checksums behind the body.
     pub trailers: Trailers,
+    /// What becomes of checksums of parts that were not agreed on.
+    pub part_checksums: PartChecksums,
     /// How ETags are made.
     pub etags: Etags,
     /// The TCP port on 127.0.0.1; 0 takes a free one.
@@ -104,6 +115,7 @@ impl Default for Options {
             min_part_bytes: 5 * 1024 * 1024,
             conditions: Conditions::Honoured,
             trailers: Trailers::Verified,
+            part_checksums: PartChecksums::Any,
             etags: Etags::Md5,
             port: 0,
         }

@@ -20,7 +20,8 @@ use crate::options::Options;
 use crate::request_log::{Progress, RequestLog};
 use crate::wire::{Answer, Damage, Upload};
 
-/// A refused upload is still read to its end up to this size, so that its sender reads the answer.
+/// An upload that nobody wants is still read up to this size: a connection that is closed with
+/// bytes unread may lose the answer.
 const POLITE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Everything that requests share.
@@ -59,8 +60,9 @@ impl Service {
             Before::Refuse(refusal) => return Ok(finish(refused(refusal), &progress, Damage::None)),
             Before::Cut => return Err(cut()),
         };
-        let request = Request::from_parts(parts, Body::http_body_unsync(upload));
+        let request = Request::from_parts(parts, Body::http_body_unsync(upload.clone()));
         let answer = self.s3.call(request).await.map_err(StdError::from)?;
+        upload.discard(POLITE_BYTES).await;
         match after(&actions).await {
             After::Answer(damage) => Ok(finish(answer, &progress, damage)),
             After::Refuse(refusal) => Ok(finish(refused(refusal), &progress, Damage::None)),
@@ -101,6 +103,7 @@ async fn before(actions: &[Action], upload: Upload) -> Before<'_> {
                 upload.discard(*bytes).await;
                 return Before::Cut;
             }
+            Action::CorruptUpload(offset) => upload.corrupt(*offset),
             Action::HoldAnswer(_)
             | Action::ApplyThenCut
             | Action::ApplyThenRefuse(_)
@@ -138,7 +141,8 @@ async fn after(actions: &[Action]) -> After<'_> {
             | Action::Refuse(_)
             | Action::Stall
             | Action::Cut
-            | Action::CutUpload(_) => {}
+            | Action::CutUpload(_)
+            | Action::CorruptUpload(_) => {}
         }
     }
     After::Answer(damage)

@@ -7,26 +7,56 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use parking_lot::Mutex;
 use s3s::StdError;
 
 use crate::request_log::Progress;
 
-/// A request's body; counts what arrives, and breaks off where it is told to.
+/// A request's body; counts what arrives, and is damaged or broken off where it is told to.
+///
+/// Clones are the same body, so that what its handler left unread can still be read.
+#[derive(Clone)]
 pub(crate) struct Upload {
-    inner: Incoming,
+    state: Arc<Mutex<Arriving>>,
     progress: Arc<Progress>,
+}
+
+struct Arriving {
+    inner: Incoming,
     left: Option<u64>,
+    wrong: Option<u64>,
+    came: u64,
 }
 
 impl Upload {
     pub(crate) fn new(inner: Incoming, progress: Arc<Progress>) -> Self {
-        Self { inner, progress, left: None }
+        let state = Arriving { inner, left: None, wrong: None, came: 0 };
+        Self { state: Arc::new(Mutex::new(state)), progress }
+    }
+
+    /// Makes the byte at this offset arrive wrong.
+    pub(crate) fn corrupt(&self, at: u64) {
+        self.state.lock().wrong = Some(at);
     }
 
     /// Reads and drops up to `limit` bytes.
     pub(crate) async fn discard(mut self, limit: u64) {
-        self.left = Some(limit);
+        self.state.lock().left = Some(limit);
         while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {}
+    }
+}
+
+impl Arriving {
+    fn arrived(&mut self, frame: Frame<Bytes>, progress: &Progress) -> Frame<Bytes> {
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(trailers) => return trailers,
+        };
+        progress.received(data.len());
+        self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+        let at = self.wrong.and_then(|at| at.checked_sub(self.came));
+        self.came += data.len() as u64;
+        Frame::data(corrupt(data, at))
     }
 }
 
@@ -35,28 +65,23 @@ impl Body for Upload {
     type Error = StdError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
-        if self.left == Some(0) {
+        let mut state = self.state.lock();
+        if state.left == Some(0) {
             return Poll::Ready(None);
         }
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(data) = frame.data_ref()
-        {
-            self.progress.received(data.len());
-            self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
-        }
-        polled.map_err(Into::into)
+        let polled = Pin::new(&mut state.inner).poll_frame(cx);
+        polled.map_ok(|frame| state.arrived(frame, &self.progress)).map_err(Into::into)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.state.lock().inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.state.lock().inner.size_hint()
     }
 }
 

@@ -1,10 +1,8 @@
-//! Requests of the real SDK against the server: what S3 answers, the server answers.
+//! Requests on objects: what was put is got, conditions are judged, requests are counted.
 
-mod support;
-
+use crate::support::{client, code, put, status};
 use aws_sdk_s3::primitives::ByteStream;
 use bayou_test_server::{Conditions, Op, Options, S3Server};
-use support::{client, code, put, status};
 
 fn start() -> S3Server {
     S3Server::start(Options::default())
@@ -126,6 +124,28 @@ async fn of_sixteen_racers_one_wins() {
         }
     }
     assert_eq!(winners, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_sixteen_racers_for_a_version_one_wins() {
+    let server = start();
+    let tag = server.put_object("bucket", "k", "old");
+    server.put_object("bucket", "from", "new");
+    let s3 = client(&server);
+    let (s3, tag) = (&s3, &tag);
+    let racers = (0..16).map(|n| async move {
+        if n % 2 == 0 {
+            let copy = s3.copy_object().bucket("bucket").key("k").copy_source("bucket/from");
+            let done = copy.if_match(tag).send().await;
+            done.map(drop).map_err(|error| status(&error))
+        } else {
+            let done = s3.delete_object().bucket("bucket").key("k").if_match(tag).send().await;
+            done.map(drop).map_err(|error| status(&error))
+        }
+    });
+    let results = futures::future::join_all(racers).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    assert!(results.iter().all(|result| matches!(result, Ok(()) | Err(412 | 404))));
 }
 
 #[tokio::test]
