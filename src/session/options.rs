@@ -4,6 +4,7 @@
 //! this floor reads any of them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What it takes to open a bucket and this machine's cache of it.
@@ -43,10 +44,6 @@ pub struct MountOptions {
     pub fsync: FsyncMode,
     /// Other users may use the mount.
     pub allow_other: bool,
-    /// The owner that files without one of their own appear to have; `None`: who mounts.
-    pub uid: Option<u32>,
-    /// The group that files without one of their own appear to have; `None`: who mounts.
-    pub gid: Option<u32>,
 }
 
 /// What stays free on a disk.
@@ -108,3 +105,6 @@ pub enum Event {
     /// The mount is being left; this is what is still to do.
     Stopping(String),
 }
+
+/// Hears the events of a session.
+pub type Listener = Arc<dyn Fn(Event) + Send + Sync>;
