@@ -13,6 +13,8 @@ pub mod model;
 
 pub mod store;
 
+pub mod cache;
+
 pub mod fs;
 pub mod session;
 

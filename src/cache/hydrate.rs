@@ -1,0 +1,300 @@
+//! Fetching bytes of a known version on demand.
+//!
+//! Each range is asked for once, however many readers want it; the window grows while a
+//! reader goes on sequentially. Every request carries the version, so a file never mixes two.
+//! A whole file that arrives in one piece is checked against the index's hash before anybody
+//! sees it. Hydrating is never a change.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::Cache;
+use super::content::{Content, ReadOutcome};
+use super::error::{CacheError, Result};
+use super::rows::{ContentId, Ino, Path, Remote, RowOp, Source};
+use crate::model::content_hash::ContentHash;
+use crate::model::key::ObjectKey;
+use crate::model::timestamp::Timestamp;
+use crate::store::{ErrorKind, Fetched, SharedStore, StoreError};
+
+/// Smallest range that is asked for (less only at the end of a file), in bytes.
+const FIRST_WINDOW: u64 = 1 << 20;
+/// Largest range that is asked for at once, in bytes.
+const LAST_WINDOW: u64 = 8 << 20;
+/// How often a reader looks again when other readers' fetches failed.
+const MOST_ROUNDS: usize = 64;
+
+/// Fetches what is absent.
+pub struct Hydrator {
+    cache: Arc<Cache>,
+    store: SharedStore,
+    timeout: Duration,
+    flights: Mutex<HashMap<ContentId, Vec<Flight>>>,
+    windows: Mutex<HashMap<ContentId, Window>>,
+}
+
+struct Flight {
+    range: Range<u64>,
+    done: watch::Receiver<()>,
+}
+
+#[derive(Clone, Copy)]
+struct Window {
+    next: u64,
+    size: u64,
+}
+
+/// What is to be done for a reader.
+enum Turn {
+    /// All of it is there.
+    Present,
+    /// Somebody is fetching a part of it.
+    Wait(watch::Receiver<()>),
+    /// This part is ours to fetch; dropping the sender ends the flight.
+    Fetch(Range<u64>, watch::Sender<()>),
+}
+
+impl Hydrator {
+    /// Returns a hydrator for this cache from this store.
+    pub fn new(cache: Arc<Cache>, store: SharedStore, timeout: Duration) -> Self {
+        Self {
+            cache,
+            store,
+            timeout,
+            flights: Mutex::new(HashMap::new()),
+            windows: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Reads up to `len` bytes at `offset`, fetching what is absent.
+    pub async fn read(&self, ino: Ino, offset: u64, len: u64) -> Result<Vec<u8>> {
+        for _ in 0..MOST_ROUNDS {
+            if let ReadOutcome::Data(bytes) = self.cache.read(ino, offset, len)? {
+                return Ok(bytes);
+            }
+            self.ensure(ino, offset..offset.saturating_add(len)).await?;
+        }
+        Err(CacheError::Gone(ino))
+    }
+
+    /// Returns when all of a file is present.
+    pub async fn hydrate(&self, ino: Ino) -> Result<()> {
+        let size = self.cache.attr(ino)?.size;
+        self.ensure(ino, 0..size).await
+    }
+
+    /// Returns when a range of a file is present.
+    pub async fn ensure(&self, ino: Ino, range: Range<u64>) -> Result<()> {
+        for _ in 0..MOST_ROUNDS * (1 + (range.end - range.start).div_ceil(FIRST_WINDOW) as usize) {
+            let content = self.cache.content_of(ino)?;
+            match self.turn(&content, &range) {
+                Turn::Present => return Ok(()),
+                Turn::Wait(mut done) => drop(done.changed().await),
+                Turn::Fetch(part, flight) => {
+                    let fetched = self.fetch(ino, &content, part.clone()).await;
+                    self.land(&content.id, &part);
+                    drop(flight);
+                    fetched?;
+                }
+            }
+        }
+        Err(CacheError::Gone(ino))
+    }
+
+    fn turn(&self, content: &Content, range: &Range<u64>) -> Turn {
+        // The flights' lock is held while the gaps are read: a fetch that ends now has filled.
+        let mut flights = self.flights.lock();
+        let (gap, limit) = {
+            let state = content.lock();
+            match state.missing(range.start..range.end.min(state.len)).into_iter().next() {
+                None => return Turn::Present,
+                Some(gap) => (gap, state.row.fill_limit.min(state.len)),
+            }
+        };
+        let there = flights.entry(content.id.clone()).or_default();
+        if let Some(flight) = there.iter().find(|flight| flight.range.contains(&gap.start)) {
+            return Turn::Wait(flight.done.clone());
+        }
+        let wanted = self.window(&content.id, &gap, limit);
+        let next_flight = there.iter().map(|f| f.range.start).filter(|&start| start > gap.start).min();
+        let part = wanted.start..wanted.end.min(next_flight.unwrap_or(u64::MAX));
+        let (sender, done) = watch::channel(());
+        there.push(Flight { range: part.clone(), done });
+        Turn::Fetch(part, sender)
+    }
+
+    /// Returns what to ask for: at least the gap's beginning, more while reads are sequential.
+    fn window(&self, id: &ContentId, gap: &Range<u64>, limit: u64) -> Range<u64> {
+        let mut windows = self.windows.lock();
+        let size = match windows.get(id) {
+            Some(window) if window.next == gap.start => (window.size * 2).min(LAST_WINDOW),
+            _ => FIRST_WINDOW,
+        };
+        let end = (gap.start + size).min(limit);
+        windows.insert(id.clone(), Window { next: end, size });
+        if end == limit {
+            windows.remove(id);
+        }
+        gap.start..end
+    }
+
+    fn land(&self, id: &ContentId, part: &Range<u64>) {
+        let mut flights = self.flights.lock();
+        if let Some(there) = flights.get_mut(id) {
+            there.retain(|flight| flight.range != *part);
+            if there.is_empty() {
+                flights.remove(id);
+            }
+        }
+    }
+
+    async fn fetch(&self, ino: Ino, content: &Content, range: Range<u64>) -> Result<()> {
+        let (path, source) = self.cache.source_of(ino)?;
+        let fetched = match self.get(&path, &source, range.clone()).await {
+            Ok(fetched) => fetched,
+            Err(failed) if failed.kind == ErrorKind::Changed || failed.kind == ErrorKind::NotFound => {
+                return self.object_moved(ino, &path, &source, failed).await;
+            }
+            Err(failed) => return Err(failed_at(&path, failed)),
+        };
+        if source.remote.version.is_none() && fetched.meta.size != source.remote.size {
+            return self.adopt(ino, &path, &fetched).await;
+        }
+        let whole = range == (0..source.remote.size);
+        if whole && !self.check(ino, &path, &source, &fetched).await? {
+            return Ok(());
+        }
+        self.cache.learn_version(ino, &source, &fetched)?;
+        self.cache.filled(content, range.start, &fetched.body)
+    }
+
+    async fn get(
+        &self,
+        path: &Path,
+        source: &Source,
+        range: Range<u64>,
+    ) -> std::result::Result<Fetched, StoreError> {
+        let key = ObjectKey::new(Path::clone(&source.key));
+        let request = self.store.get(&key, Some(range.clone()), source.remote.version.as_ref());
+        let slept = self.cache.clock().sleep(self.timeout);
+        let fetched = tokio::select! {
+            fetched = request => fetched?,
+            () = slept => return Err(StoreError::new(ErrorKind::Unreachable, "get", &key).detail("no answer in time")),
+        };
+        let wanted = range.end.min(fetched.meta.size).saturating_sub(range.start);
+        if fetched.body.len() as u64 != wanted {
+            let detail = format!("{} bytes of {path} instead of {wanted}", fetched.body.len());
+            return Err(StoreError::new(ErrorKind::Corrupt, "get", &key).detail(detail));
+        }
+        Ok(fetched)
+    }
+
+    /// Compares a whole file with the hash that the index names; returns whether to go on.
+    async fn check(&self, ino: Ino, path: &Path, source: &Source, fetched: &Fetched) -> Result<bool> {
+        let Some(expected) = source.remote.sha256.as_deref().and_then(ContentHash::from_hex) else {
+            return Ok(true);
+        };
+        if ContentHash::of(&fetched.body) == expected {
+            return Ok(true);
+        }
+        let again = self.get(path, source, 0..source.remote.size).await.map_err(|e| failed_at(path, e))?;
+        if ContentHash::of(&again.body) == expected {
+            return Ok(false);
+        }
+        if source.remote.version.is_some() {
+            return Err(CacheError::Damaged { path: path.to_string() });
+        }
+        // The writer put the object and has not committed its entry yet: the object is right.
+        self.adopt(ino, path, &again).await.map(|()| false)
+    }
+
+    /// The object is not the version that the entry names: go on with the object's own, if
+    /// nothing of the older one was read.
+    async fn object_moved(&self, ino: Ino, path: &Path, source: &Source, failed: StoreError) -> Result<()> {
+        let stale = || CacheError::Stale { path: path.to_string() };
+        if *source.key != **path {
+            return Err(stale());
+        }
+        let key = ObjectKey::new(Path::clone(&source.key));
+        let meta = self.store.head(&key).await.map_err(|e| failed_at(path, e))?;
+        let Some(meta) = meta else { return Err(failed_at(path, failed)) };
+        let remote = Remote {
+            size: meta.size,
+            modified: Timestamp::from(meta.modified).to_string(),
+            sha256: None,
+            version: Some(meta.version),
+        };
+        tracing::info!(%path, "The object is ahead of its entry: it is taken as it is");
+        if self.cache.adopt_object(ino, remote)? { Ok(()) } else { Err(stale()) }
+    }
+
+    async fn adopt(&self, ino: Ino, path: &Path, fetched: &Fetched) -> Result<()> {
+        tracing::info!(%path, "The object is ahead of its entry: it is taken as it is");
+        let remote = Remote {
+            size: fetched.meta.size,
+            modified: Timestamp::from(fetched.meta.modified).to_string(),
+            sha256: None,
+            version: Some(fetched.meta.version.clone()),
+        };
+        match self.cache.adopt_object(ino, remote)? {
+            true => Ok(()),
+            false => Err(CacheError::Stale { path: path.to_string() }),
+        }
+    }
+}
+
+fn failed_at(path: &Path, source: StoreError) -> CacheError {
+    CacheError::Store { path: path.to_string(), source: Arc::new(source) }
+}
+
+impl Cache {
+    /// Returns the clock by which this cache goes.
+    pub fn clock(&self) -> &crate::os::clock::SharedClock {
+        &self.clock
+    }
+
+    /// Returns a file's path (or its last key) and the object that fills it.
+    fn source_of(&self, ino: Ino) -> Result<(Path, Source)> {
+        let names = self.names.read();
+        let inode = names.inode(ino)?;
+        let source = inode.source.clone().ok_or(CacheError::Gone(ino))?;
+        Ok((inode.path.clone().unwrap_or_else(|| Path::clone(&source.key)), source))
+    }
+
+    /// Notes the version that an answer told of an entry that had none.
+    fn learn_version(&self, ino: Ino, source: &Source, fetched: &Fetched) -> Result<()> {
+        if source.remote.version.is_some() {
+            return Ok(());
+        }
+        let mut names = self.names.write();
+        let mut inode = names.inode(ino)?.clone();
+        let Some(filled) = inode.source.as_mut().filter(|now| **now == *source) else { return Ok(()) };
+        filled.remote.version = Some(fetched.meta.version.clone());
+        let learned = filled.remote.clone();
+        let mut group = vec![RowOp::Inode(ino, Box::new(inode.clone()))];
+        if let Some(path) = &inode.path
+            && let Some(name) = names.name(path)
+            && name.base.as_ref() == Some(&source.remote)
+        {
+            let mut noted = name.clone();
+            noted.base = Some(learned);
+            group.push(RowOp::Name(Path::clone(path), Box::new(noted)));
+        }
+        self.commit(&mut names, group)
+    }
+
+    /// Writes fetched bytes where they are absent and notes that they are there.
+    fn filled(&self, content: &Content, offset: u64, body: &Bytes) -> Result<()> {
+        self.make_room(body.len() as u64)?;
+        let filled = content.fill(offset, body)?;
+        self.count_bytes(0, filled);
+        let end = offset + body.len() as u64;
+        self.catalog.note(&[RowOp::Extent(content.id.clone(), offset, end)])
+    }
+}

@@ -1,0 +1,215 @@
+//! What this machine holds: the tree of names, the content files and the dirty watermark.
+//!
+//! A [`Cache`] owns one folder of local state. Its calls are synchronous and bounded by the
+//! local disk; only [`hydrate::Hydrator`] asks the bucket. Nothing is changed without a
+//! [`watermark::ChangeToken`], everything that must be found again is noted before it is done,
+//! and only clean content is ever dropped.
+//!
+//! Lock order: a content's state, the tree of names, the journal.
+
+use std::collections::HashMap;
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::os::clock::SharedClock;
+use crate::os::folder_lock::FolderLock;
+
+pub mod attributes;
+pub mod catalog;
+pub mod content;
+pub mod durable;
+pub mod error;
+pub mod eviction;
+pub mod file;
+pub mod hydrate;
+pub mod journal;
+pub mod listing;
+pub mod names;
+pub mod open;
+pub mod pull_state;
+pub mod push_state;
+pub mod ranges;
+pub mod recover;
+pub mod rename;
+pub mod rows;
+pub mod tree;
+pub mod watermark;
+
+pub use error::{CacheError, Result};
+pub use rows::{Ino, ROOT};
+
+use catalog::Catalog;
+use content::Content;
+use listing::Listings;
+use names::Names;
+use rows::{ContentId, ContentRow, Nanos, RowOp};
+use watermark::{ChangeToken, Watermark};
+
+/// What the kernel must be told because it changed without the kernel's doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// A name appeared, vanished or now means another file.
+    Entry {
+        /// The folder.
+        parent: Ino,
+        /// The name in it.
+        name: String,
+    },
+    /// A file's content changed.
+    Content(Ino),
+    /// Only attributes changed.
+    Attributes(Ino),
+}
+
+/// How a cache is used.
+#[derive(Debug, Clone)]
+pub struct CacheOptions {
+    /// The folder of local state.
+    pub folder: PathBuf,
+    /// Most bytes of content to keep.
+    pub limit_bytes: u64,
+    /// Free space to leave on the local disk, in bytes.
+    pub min_free_bytes: u64,
+}
+
+/// Everything that this machine holds of one bucket.
+pub struct Cache {
+    options: CacheOptions,
+    clock: SharedClock,
+    watermark: Watermark,
+    catalog: Catalog,
+    names: RwLock<Names>,
+    contents: Mutex<HashMap<ContentId, Arc<Content>>>,
+    listings: Listings,
+    seen: Mutex<Option<Sender<Seen>>>,
+    uses: AtomicU64,
+    local_bytes: AtomicU64,
+    since_look: eviction::SinceLook,
+    read_only: Mutex<Option<String>>,
+    frozen: AtomicBool,
+    _lock: FolderLock,
+}
+
+impl std::fmt::Debug for Cache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache").field("folder", &self.options.folder).finish_non_exhaustive()
+    }
+}
+
+impl Cache {
+    /// Returns the folder of local state.
+    pub fn folder(&self) -> &FsPath {
+        &self.options.folder
+    }
+
+    /// Returns how the cache is used.
+    pub fn options(&self) -> &CacheOptions {
+        &self.options
+    }
+
+    /// Returns the dirty watermark.
+    pub fn watermark(&self) -> &Watermark {
+        &self.watermark
+    }
+
+    /// Sends what the kernel must be told to `seen` from now on.
+    pub fn tell_kernel_through(&self, seen: Sender<Seen>) {
+        *self.seen.lock() = Some(seen);
+    }
+
+    /// Refuses every change from now on, for this reason.
+    pub fn make_read_only(&self, reason: impl Into<String>) {
+        *self.read_only.lock() = Some(reason.into());
+        self.frozen.store(true, Ordering::Release);
+    }
+
+    /// Returns why nothing may be changed, if so.
+    pub fn read_only_reason(&self) -> Option<String> {
+        self.read_only.lock().clone()
+    }
+
+    /// Returns the number of bytes of content on the local disk.
+    pub fn local_bytes(&self) -> u64 {
+        self.local_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Marks the cache dirty, before a change; fails if the mount is read-only.
+    fn begin_change(&self) -> Result<ChangeToken> {
+        if self.frozen.load(Ordering::Acquire)
+            && let Some(reason) = self.read_only_reason()
+        {
+            return Err(CacheError::ReadOnly(reason));
+        }
+        let path = self.options.folder.join("state");
+        self.watermark.mark_dirty().map_err(CacheError::io("Marking dirty", path))
+    }
+
+    /// Returns a token for a change of something that may be machine-local.
+    fn begin_change_of(&self, local: bool) -> Result<ChangeToken> {
+        if local { Ok(ChangeToken::uncounted()) } else { self.begin_change() }
+    }
+
+    /// Notes a group of changes and applies it to the tree.
+    fn commit(&self, names: &mut Names, group: Vec<RowOp>) -> Result<()> {
+        self.catalog.note(&group)?;
+        let now = self.clock.instant();
+        for op in group {
+            self.listings.forget_for(&op, names);
+            names.apply(op, now);
+        }
+        Ok(())
+    }
+
+    fn tell(&self, seen: Seen) {
+        if let Some(sender) = &*self.seen.lock() {
+            // A closed channel means that the mount is gone: nobody is left to be told.
+            sender.send(seen).ok();
+        }
+    }
+
+    fn now_nanos(&self) -> Nanos {
+        let since = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    }
+
+    fn now(&self) -> Instant {
+        self.clock.instant()
+    }
+
+    fn content_folder(&self) -> PathBuf {
+        self.options.folder.join("content")
+    }
+
+    /// Returns the content with this id; fails if it is not known.
+    fn content(&self, id: &ContentId) -> Result<Arc<Content>> {
+        let content = self.contents.lock().get(id).map(Arc::clone);
+        let content = content.ok_or_else(|| CacheError::NotFound(format!("content {}", id.0)))?;
+        content.mark_used(self.uses.fetch_add(1, Ordering::Relaxed));
+        Ok(content)
+    }
+
+    /// Makes a content file of `len` bytes, of which those below `fill_limit` are absent.
+    fn new_content(&self, len: u64, fill_limit: u64) -> Result<Arc<Content>> {
+        let id = ContentId(uuid::Uuid::new_v4().simple().to_string().into());
+        let row = ContentRow { fill_limit, ..ContentRow::default() };
+        let content = Arc::new(Content::at(&self.content_folder(), id.clone(), row, len));
+        content.create()?;
+        content.mark_used(self.uses.fetch_add(1, Ordering::Relaxed));
+        self.contents.lock().insert(id, Arc::clone(&content));
+        Ok(content)
+    }
+
+    /// Forgets a content file and removes it; its bytes are not needed any more.
+    fn drop_content(&self, id: &ContentId) {
+        let Some(content) = self.contents.lock().remove(id) else { return };
+        self.local_bytes.fetch_sub(content.lock().local_bytes(), Ordering::Relaxed);
+        if let Err(failed) = std::fs::remove_file(content.path()) {
+            tracing::warn!(path = %content.path().display(), error = %failed, "Content file could not be removed");
+        }
+    }
+}

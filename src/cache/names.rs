@@ -1,0 +1,387 @@
+//! The tree of names in memory: paths, inodes and tombstones, and which of them are unpushed.
+//!
+//! Every change that must be found again is a [`RowOp`]: it is noted in the catalog first and
+//! applied here after. Pure memory: no disk, no network. A path has no leading slash; the root
+//! is the empty path. Names sort by path, so all that lies below a folder is one run.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::time::Instant;
+
+use super::error::{CacheError, Result};
+use super::rows::{Ino, Inode, Kind, Name, Nanos, Path, ROOT, RowOp, Rows, Stamp, Tombstone};
+
+/// Inode numbers below this are never given to files.
+const FIRST_INO: Ino = 16;
+
+/// When a name became dirty and when it was last changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// Since when it is dirty.
+    pub first: Instant,
+    /// When it was last changed.
+    pub last: Instant,
+}
+
+/// The tree of names.
+#[derive(Debug)]
+pub struct Names {
+    names: BTreeMap<Path, Name>,
+    inodes: HashMap<Ino, Inode>,
+    tombstones: BTreeMap<Path, Tombstone>,
+    pending: BTreeMap<Path, Pending>,
+    next_ino: Ino,
+    bytes: u64,
+    files: u64,
+}
+
+impl Names {
+    /// Builds the tree from the catalog's rows; inodes without a name are left out and returned.
+    pub fn load(rows: Rows, now: Instant) -> (Self, Vec<(Ino, Inode)>) {
+        let next_ino = rows.inodes.keys().next_back().map_or(FIRST_INO, |&last| FIRST_INO.max(last + 1));
+        let mut tree = Self {
+            names: BTreeMap::new(),
+            inodes: rows.inodes.into_iter().collect(),
+            tombstones: rows.tombstones,
+            pending: BTreeMap::new(),
+            next_ino,
+            bytes: 0,
+            files: 0,
+        };
+        tree.inodes.entry(ROOT).or_insert_with(root_inode);
+        tree.names.insert(Path::from(""), Name { pushed: Some(Stamp::default()), ..Name::new_here(ROOT) });
+        for (path, name) in rows.names {
+            if tree.inodes.contains_key(&name.ino) {
+                tree.put_name(path, name, now);
+            }
+        }
+        if let Some(root) = tree.inodes.get_mut(&ROOT) {
+            root.path = Some(Path::from(""));
+        }
+        let orphans = tree.inodes.extract_if(|_, inode| inode.path.is_none()).collect();
+        (tree, orphans)
+    }
+
+    /// Returns an inode number that was never used.
+    pub fn fresh_ino(&mut self) -> Ino {
+        self.next_ino += 1;
+        self.next_ino - 1
+    }
+
+    /// Applies a change that the catalog has noted.
+    pub fn apply(&mut self, op: RowOp, now: Instant) {
+        match op {
+            RowOp::Inode(ino, row) => self.put_inode(ino, *row, now),
+            RowOp::NoInode(ino) => {
+                self.inodes.remove(&ino);
+            }
+            RowOp::Name(path, row) => self.put_name(path, *row, now),
+            RowOp::NoName(path) => self.remove_name(&path),
+            RowOp::Tombstone(path, row) => {
+                self.tombstones.insert(Path::clone(&path), *row);
+                self.pending.entry(path).or_insert(Pending { first: now, last: now });
+            }
+            RowOp::NoTombstone(path) => {
+                self.tombstones.remove(&path);
+                self.refresh_pending(&path, now);
+            }
+            RowOp::Content(..) | RowOp::Extent(..) | RowOp::NoContent(..) | RowOp::Setting(..) => {}
+        }
+    }
+
+    fn put_inode(&mut self, ino: Ino, mut row: Inode, now: Instant) {
+        if let Some(old) = self.inodes.get(&ino) {
+            row.path.clone_from(&old.path);
+            row.opens = old.opens;
+            row.lookups = old.lookups;
+            if old.path.is_some() {
+                self.bytes = self.bytes - counted(old) + counted(&row);
+            }
+        }
+        let path = row.path.clone();
+        self.inodes.insert(ino, row);
+        if let Some(path) = path {
+            self.refresh_pending(&path, now);
+        }
+    }
+
+    fn put_name(&mut self, path: Path, row: Name, now: Instant) {
+        if self.names.get(&path).is_some_and(|old| old.ino != row.ino) {
+            self.remove_name(&path);
+        }
+        if let Some(inode) = self.inodes.get_mut(&row.ino)
+            && inode.path.replace(Path::clone(&path)).is_none()
+        {
+            self.bytes += counted(inode);
+            self.files += u64::from(!inode.is_folder());
+        }
+        self.names.insert(Path::clone(&path), row);
+        self.refresh_pending(&path, now);
+    }
+
+    fn remove_name(&mut self, path: &str) {
+        let Some(name) = self.names.remove(path) else { return };
+        if let Some(inode) = self.inodes.get_mut(&name.ino)
+            && inode.path.as_deref() == Some(path)
+        {
+            inode.path = None;
+            self.bytes -= counted(inode);
+            self.files -= u64::from(!inode.is_folder());
+        }
+        if !self.tombstones.contains_key(path) {
+            self.pending.remove(path);
+        }
+    }
+
+    fn refresh_pending(&mut self, path: &Path, now: Instant) {
+        if self.is_dirty(path) || self.tombstones.contains_key(path) {
+            self.pending.entry(Path::clone(path)).or_insert(Pending { first: now, last: now });
+        } else {
+            self.pending.remove(path);
+        }
+    }
+
+    /// Returns whether a name holds what bucket or index do not have.
+    pub fn is_dirty(&self, path: &str) -> bool {
+        let Some(name) = self.names.get(path) else { return false };
+        let Some(inode) = self.inodes.get(&name.ino) else { return false };
+        !inode.local && (name.pushed != Some(inode.stamp) || name.uploaded.is_some())
+    }
+
+    /// Notes in memory that a dirty file was changed again.
+    pub fn touch(&mut self, ino: Ino, mtime: Nanos, now: Instant) {
+        let Some(inode) = self.inodes.get_mut(&ino) else { return };
+        inode.stamp.content += 1;
+        inode.mtime = mtime;
+        inode.ctime = mtime;
+        if let Some(pending) = inode.path.as_ref().and_then(|path| self.pending.get_mut(path)) {
+            pending.last = now;
+        }
+    }
+
+    /// Sets a file's size in memory (the content file's length is what is found again).
+    pub fn set_size(&mut self, ino: Ino, size: u64) {
+        let Some(inode) = self.inodes.get_mut(&ino) else { return };
+        if inode.path.is_some() {
+            self.bytes = self.bytes - inode.size + size;
+        }
+        inode.size = size;
+    }
+
+    /// Returns an inode; fails if there is none.
+    pub fn inode(&self, ino: Ino) -> Result<&Inode> {
+        self.inodes.get(&ino).ok_or(CacheError::Gone(ino))
+    }
+
+    /// Returns the numbers of all inodes.
+    pub fn inode_numbers(&self) -> impl Iterator<Item = Ino> {
+        self.inodes.keys().copied()
+    }
+
+    /// Returns an inode to change what is kept in memory only.
+    pub fn inode_mut(&mut self, ino: Ino) -> Result<&mut Inode> {
+        self.inodes.get_mut(&ino).ok_or(CacheError::Gone(ino))
+    }
+
+    /// Returns a name.
+    pub fn name(&self, path: &str) -> Option<&Name> {
+        self.names.get(path)
+    }
+
+    /// Returns a name with its inode; fails if there is none.
+    pub fn at(&self, path: &str) -> Result<(&Name, &Inode)> {
+        let name = self.names.get(path).ok_or_else(|| CacheError::NotFound(path.to_owned()))?;
+        Ok((name, self.inode(name.ino)?))
+    }
+
+    /// Returns the path of a name in a folder; fails if the parent is not a live folder.
+    pub fn child_path(&self, parent: Ino, name: &str) -> Result<Path> {
+        let folder = self.inode(parent)?;
+        let Some(path) = &folder.path else { return Err(CacheError::Gone(parent)) };
+        if !folder.is_folder() {
+            return Err(CacheError::NotAFolder(path.to_string()));
+        }
+        Ok(join(path, name))
+    }
+
+    /// Returns the tombstone of a path.
+    pub fn tombstone(&self, path: &str) -> Option<&Tombstone> {
+        self.tombstones.get(path)
+    }
+
+    /// Returns all tombstones, by path.
+    pub fn tombstones(&self) -> impl Iterator<Item = (&Path, &Tombstone)> {
+        self.tombstones.iter()
+    }
+
+    /// Returns all names, by path, the root included.
+    pub fn all(&self) -> impl Iterator<Item = (&Path, &Name)> {
+        self.names.iter()
+    }
+
+    /// Returns the names that are unpushed, by path: dirty ones and tombstones.
+    pub fn pending(&self) -> &BTreeMap<Path, Pending> {
+        &self.pending
+    }
+
+    /// Returns the sum of the sizes of all files, in bytes, and their number.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.bytes, self.files)
+    }
+
+    /// Returns the names directly in a folder, with their paths.
+    pub fn children<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a Path, &'a Name)> {
+        let mut from = Bound::Included(if folder.is_empty() { String::new() } else { format!("{folder}/") });
+        if folder.is_empty() {
+            from = Bound::Excluded(String::new());
+        }
+        let prefix = if folder.is_empty() { 0 } else { folder.len() + 1 };
+        std::iter::from_fn(move || {
+            loop {
+                let (path, name) = self.first_in(folder, &from)?;
+                let Some(slash) = path[prefix..].find('/') else {
+                    from = Bound::Excluded(path.to_string());
+                    return Some((path, name));
+                };
+                // Below a subfolder: go on behind all of it ('0' follows '/').
+                from = Bound::Included(format!("{}0", &path[..prefix + slash]));
+            }
+        })
+    }
+
+    fn first_in(&self, folder: &str, from: &Bound<String>) -> Option<(&Path, &Name)> {
+        let from = match from {
+            Bound::Included(text) => Bound::Included(text.as_str()),
+            Bound::Excluded(text) => Bound::Excluded(text.as_str()),
+            Bound::Unbounded => Bound::Unbounded,
+        };
+        let found = self.names.range::<str, _>((from, Bound::Unbounded)).next()?;
+        is_below(found.0, folder).then_some(found)
+    }
+
+    /// Returns everything below a folder, by path; not the folder itself.
+    pub fn below<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a Path, &'a Name)> {
+        let start = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        self.names
+            .range::<str, _>((Bound::Included(start.as_str()), Bound::Unbounded))
+            .take_while(move |(path, _)| path.is_empty() || is_below(path, folder))
+            .filter(|(path, _)| !path.is_empty())
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+
+    /// Returns whether a folder has no names in it.
+    pub fn is_empty_folder(&self, folder: &str) -> bool {
+        self.children(folder).next().is_none()
+    }
+}
+
+fn root_inode() -> Inode {
+    Inode {
+        kind: Kind::Folder,
+        mode: 0o755,
+        uid: None,
+        gid: None,
+        size: 0,
+        mtime: 0,
+        ctime: 0,
+        xattrs: BTreeMap::new(),
+        stamp: Stamp::default(),
+        content: None,
+        source: None,
+        local: false,
+        implied: true,
+        path: None,
+        opens: 0,
+        lookups: 0,
+    }
+}
+
+fn counted(inode: &Inode) -> u64 {
+    if inode.is_folder() { 0 } else { inode.size }
+}
+
+fn is_below(path: &str, folder: &str) -> bool {
+    if folder.is_empty() {
+        return !path.is_empty();
+    }
+    path.len() > folder.len() && path.starts_with(folder) && path.as_bytes()[folder.len()] == b'/'
+}
+
+/// Returns the path of `name` in the folder `parent`.
+pub fn join(parent: &str, name: &str) -> Path {
+    if parent.is_empty() { Path::from(name) } else { Path::from(format!("{parent}/{name}")) }
+}
+
+/// Returns the folder of a path, and the name in it.
+pub fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::clock::{Clock, SystemClock};
+
+    fn tree(paths: &[&str]) -> Names {
+        let now = SystemClock.instant();
+        let (mut names, _) = Names::load(Rows::default(), now);
+        for path in paths {
+            let ino = names.fresh_ino();
+            let kind = if path.ends_with('/') { Kind::Folder } else { Kind::File };
+            let inode = Inode { kind, size: 10, implied: false, ..root_inode() };
+            names.apply(RowOp::Inode(ino, Box::new(inode)), now);
+            names.apply(RowOp::Name(path.trim_end_matches('/').into(), Box::new(Name::new_here(ino))), now);
+        }
+        names
+    }
+
+    fn listed(names: &Names, folder: &str) -> Vec<String> {
+        names.children(folder).map(|(path, _)| path.to_string()).collect()
+    }
+
+    #[test]
+    fn a_folder_lists_its_own_names_only() {
+        let names = tree(&["a/", "a/b/", "a/b/c", "a/b-d", "a/b/", "a/b0", "a-x", "a0", "b"]);
+        assert_eq!(listed(&names, ""), ["a", "a-x", "a0", "b"]);
+        assert_eq!(listed(&names, "a"), ["a/b", "a/b-d", "a/b0"]);
+        assert_eq!(listed(&names, "a/b"), ["a/b/c"]);
+        assert!(names.is_empty_folder("b"));
+    }
+
+    #[test]
+    fn below_is_everything_in_a_folder_and_nothing_beside_it() {
+        let names = tree(&["a/", "a/b/", "a/b/c", "a-x", "a0"]);
+        let below: Vec<_> = names.below("a").map(|(path, _)| path.to_string()).collect();
+        assert_eq!(below, ["a/b", "a/b/c"]);
+        assert_eq!(names.below("").count(), 5);
+    }
+
+    #[test]
+    fn totals_follow_every_change() {
+        let now = SystemClock.instant();
+        let mut names = tree(&["a/", "a/x", "y"]);
+        assert_eq!(names.totals(), (20, 2));
+        names.apply(RowOp::NoName("y".into()), now);
+        assert_eq!(names.totals(), (10, 1));
+        let ino = names.name("a/x").unwrap().ino;
+        names.set_size(ino, 7);
+        assert_eq!(names.totals(), (7, 1));
+        let name = names.name("a/x").unwrap().clone();
+        names.apply(RowOp::NoName("a/x".into()), now);
+        names.apply(RowOp::Name("z".into(), Box::new(name)), now);
+        assert_eq!(names.totals(), (7, 1));
+        assert_eq!(names.inode(ino).unwrap().path.as_deref(), Some("z"));
+    }
+
+    #[test]
+    fn a_name_is_pending_until_it_was_pushed_at_its_stamp() {
+        let now = SystemClock.instant();
+        let mut names = tree(&["f"]);
+        assert!(names.pending().contains_key("f"));
+        let mut name = names.name("f").unwrap().clone();
+        name.pushed = Some(Stamp::default());
+        names.apply(RowOp::Name("f".into(), Box::new(name)), now);
+        assert!(names.pending().is_empty());
+    }
+}

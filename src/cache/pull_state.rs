@@ -1,0 +1,367 @@
+//! Taking over what the index says: new, changed and vanished names.
+//!
+//! Rows that are dirty here keep their content and their base; only what the index says of
+//! them is noted, and the next push finds the conflict. A changed file gets a new inode, so
+//! that an open file never mixes two versions. Nothing here marks the cache dirty.
+
+use std::collections::HashSet;
+
+use super::error::Result;
+use super::names::{self, Names};
+use super::rows::{Ino, Inode, Kind, Name, Path, Remote, RowOp, Source, Stamp};
+use super::tree::NewNode;
+use super::{Cache, Seen};
+use crate::model::entry::{Attributes, Entry};
+use crate::model::identity::Identity;
+use crate::model::key::DataKey;
+use crate::model::{content_hash::ContentHash, timestamp::Timestamp};
+
+/// Mode of a file, folder and link that the index gives none.
+const FILE_MODE: u32 = 0o644;
+const FOLDER_MODE: u32 = 0o755;
+const LINK_MODE: u32 = 0o777;
+/// How many rows are changed under one hold of the tree's lock.
+const ROWS_A_HOLD: usize = 512;
+
+/// What became of a pull.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pulled {
+    /// Names that are new here.
+    pub added: u64,
+    /// Names whose content changed.
+    pub changed: u64,
+    /// Names that the index does not have any more; whether they are deleted is not known yet.
+    pub vanished: Vec<Path>,
+    /// Keys that are both a file and a folder, and are shown as the folder.
+    pub shadowed: u64,
+}
+
+impl Remote {
+    /// Returns what identifies an entry's bytes; `None` if its size is not known.
+    pub fn of_entry(entry: &Entry) -> Option<Self> {
+        Some(Self {
+            size: entry.size?,
+            modified: entry.last_modified.as_ref().map_or(String::new(), |stamp| stamp.as_str().to_owned()),
+            sha256: entry.sha256.map(|hash| hash.to_string()),
+            version: entry.version.clone(),
+        })
+    }
+
+    /// Returns it as the comparison wants it.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            size: Some(self.size),
+            sha256: self.sha256.as_deref().and_then(ContentHash::from_hex),
+            last_modified: Timestamp::parse(&self.modified),
+            version: self.version.clone(),
+        }
+    }
+}
+
+impl Cache {
+    /// Takes over the files and folders of an index.
+    pub fn apply_index(
+        &self,
+        files: &[(DataKey, Entry)],
+        folders: &[(String, Attributes)],
+    ) -> Result<Pulled> {
+        let mut pulled = Pulled::default();
+        for some in folders.chunks(ROWS_A_HOLD) {
+            let mut names = self.names.write();
+            some.iter().try_for_each(|(path, attributes)| self.apply_folder(&mut names, path, attributes))?;
+        }
+        for some in files.chunks(ROWS_A_HOLD) {
+            let mut names = self.names.write();
+            for (key, entry) in some {
+                self.apply_entry(&mut names, key, entry, &mut pulled)?;
+            }
+        }
+        let known: HashSet<&str> = files.iter().map(|(key, _)| key.as_str()).collect();
+        let listed: HashSet<&str> = folders.iter().map(|(path, _)| path.as_str()).collect();
+        pulled.vanished = self.names_not_in(&known);
+        self.forget_folders_not_in(&listed)?;
+        Ok(pulled)
+    }
+
+    fn names_not_in(&self, known: &HashSet<&str>) -> Vec<Path> {
+        let names = self.names.read();
+        let gone = |(path, name): &(&Path, &Name)| name.remote.is_some() && !known.contains(&***path);
+        names.all().filter(gone).map(|(path, _)| Path::clone(path)).collect()
+    }
+
+    fn apply_entry(
+        &self,
+        names: &mut Names,
+        key: &DataKey,
+        entry: &Entry,
+        pulled: &mut Pulled,
+    ) -> Result<()> {
+        let Some(remote) = Remote::of_entry(entry) else { return Ok(()) };
+        let path = key.shared();
+        if let Some(tombstone) = names.tombstone(&path) {
+            if tombstone.folder || tombstone.remote.as_ref().is_none_or(|removed| removed.is_same_as(&remote))
+            {
+                return Ok(());
+            }
+            tracing::info!(%path, "Removed here and changed elsewhere: it comes back");
+            self.commit(names, vec![RowOp::NoTombstone(Path::clone(&path))])?;
+        }
+        let Ok((name, inode)) = names.at(&path) else {
+            pulled.added += 1;
+            return self.add_remote(names, &path, entry, remote);
+        };
+        if inode.is_folder() {
+            pulled.shadowed += 1;
+            tracing::debug!(%path, "A key is both a file and a folder: the folder is shown");
+            return Ok(());
+        }
+        if name.remote.as_ref().is_some_and(|known| known.is_same_as(&remote)) {
+            return self.apply_same(names, &path, entry, remote);
+        }
+        if names.is_dirty(&path) || name.uploading.is_some() {
+            let mut noted = name.clone();
+            noted.remote = Some(remote);
+            return self.commit(names, vec![RowOp::Name(path, Box::new(noted))]);
+        }
+        pulled.changed += 1;
+        self.replace_by_remote(names, &path, entry, remote)
+    }
+
+    /// The same bytes: only attributes, or what is known of the version, may be new.
+    fn apply_same(&self, names: &mut Names, path: &Path, entry: &Entry, remote: Remote) -> Result<()> {
+        let (name, inode) = names.at(path)?;
+        let (ino, dirty) = (name.ino, names.is_dirty(path));
+        let mut group = Vec::new();
+        let known = Remote {
+            version: remote.version.clone().or_else(|| name.remote.as_ref().and_then(|r| r.version.clone())),
+            ..remote
+        };
+        if !dirty && name.remote.as_ref() != Some(&known) {
+            let mut noted = name.clone();
+            noted.remote = Some(known.clone());
+            noted.base = Some(known.clone());
+            group.push(RowOp::Name(Path::clone(path), Box::new(noted)));
+        }
+        let mut updated = inode.clone();
+        if !dirty {
+            set_attributes(&mut updated, entry);
+        }
+        let changed = updated != *inode;
+        if changed {
+            updated.ctime = self.now_nanos();
+            group.push(RowOp::Inode(ino, Box::new(updated)));
+        }
+        self.commit(names, group)?;
+        if changed {
+            self.tell(Seen::Attributes(ino));
+        }
+        Ok(())
+    }
+
+    fn add_remote(&self, names: &mut Names, path: &Path, entry: &Entry, remote: Remote) -> Result<()> {
+        let mut group = Vec::new();
+        let inode = inode_of(path, entry, &remote);
+        if !self.imply_folders(names, path, inode.mtime, &mut group) {
+            return Ok(());
+        }
+        let ino = names.fresh_ino();
+        let name = clean_name(ino, &remote, inode.stamp);
+        group.push(RowOp::Inode(ino, Box::new(inode)));
+        group.push(RowOp::Name(Path::clone(path), Box::new(name)));
+        self.commit(names, group)?;
+        self.tell_entry(names, path);
+        Ok(())
+    }
+
+    /// Puts a new inode in the place of a clean file whose object was replaced.
+    pub(super) fn replace_by_remote(
+        &self,
+        names: &mut Names,
+        path: &Path,
+        entry: &Entry,
+        remote: Remote,
+    ) -> Result<()> {
+        let old = names.at(path)?.0.ino;
+        let inode = inode_of(path, entry, &remote);
+        let ino = names.fresh_ino();
+        let name = clean_name(ino, &remote, inode.stamp);
+        let group = vec![RowOp::Inode(ino, Box::new(inode)), RowOp::Name(Path::clone(path), Box::new(name))];
+        self.catalog.note(&[RowOp::NoInode(old)])?;
+        self.commit(names, group)?;
+        self.tell_entry(names, path);
+        self.drop_if_unused(names, old);
+        Ok(())
+    }
+
+    /// Removes a name whose object is gone from the bucket. A file that is dirty here stays.
+    pub fn apply_vanished(&self, path: &Path) -> Result<()> {
+        let mut names = self.names.write();
+        let Ok((name, _)) = names.at(path) else { return Ok(()) };
+        if names.is_dirty(path) {
+            let mut ours = name.clone();
+            ours.remote = None;
+            ours.base = None;
+            return self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(ours))]);
+        }
+        let ino = name.ino;
+        self.catalog.note(&[RowOp::NoInode(ino)])?;
+        self.commit(&mut names, vec![RowOp::NoName(Path::clone(path))])?;
+        self.tell_entry(&names, path);
+        self.drop_if_unused(&mut names, ino);
+        self.prune_folders(&mut names, path)
+    }
+
+    /// Removes implied folders that have no names left, from the bottom up.
+    fn prune_folders(&self, names: &mut Names, removed: &str) -> Result<()> {
+        let mut at = Path::from(names::split(removed).0);
+        while !at.is_empty() {
+            let (name, inode) = names.at(&at)?;
+            if !inode.implied || !names.is_empty_folder(&at) {
+                return Ok(());
+            }
+            let ino = name.ino;
+            self.commit(names, vec![RowOp::NoName(Path::clone(&at)), RowOp::NoInode(ino)])?;
+            self.tell_entry(names, &at);
+            at = Path::from(names::split(&at).0);
+        }
+        Ok(())
+    }
+
+    fn apply_folder(&self, names: &mut Names, path: &str, attributes: &Attributes) -> Result<()> {
+        let Ok(key) = DataKey::admit(path) else { return Ok(()) };
+        let path = key.shared();
+        if names.tombstone(&path).is_some() || names.is_dirty(&path) {
+            return Ok(());
+        }
+        let mut group = Vec::new();
+        let (ino, mut inode, fresh) = match names.at(&path) {
+            Ok((name, inode)) if inode.is_folder() => (name.ino, inode.clone(), false),
+            Ok(_) => return Ok(()),
+            Err(_) => {
+                let mtime = attributes.mtime_ns.unwrap_or(0);
+                if !self.imply_folders(names, &path, mtime, &mut group) {
+                    return Ok(());
+                }
+                (names.fresh_ino(), folder_inode(mtime), true)
+            }
+        };
+        let before = inode.clone();
+        inode.implied = false;
+        set_common(&mut inode, attributes);
+        if !fresh && before == inode {
+            return Ok(());
+        }
+        let name = Name { pushed: Some(inode.stamp), ..Name::new_here(ino) };
+        group.push(RowOp::Inode(ino, Box::new(inode)));
+        group.push(RowOp::Name(Path::clone(&path), Box::new(name)));
+        self.commit(names, group)?;
+        if fresh {
+            self.tell_entry(names, &path);
+        } else {
+            self.tell(Seen::Attributes(ino));
+        }
+        Ok(())
+    }
+
+    /// A folder that the index named and names no longer stays only while it has names.
+    fn forget_folders_not_in(&self, listed: &HashSet<&str>) -> Result<()> {
+        let mut names = self.names.write();
+        let gone: Vec<(Path, Ino)> = names
+            .all()
+            .filter(|(path, name)| {
+                let folder = names.inode(name.ino).is_ok_and(|inode| inode.is_folder() && !inode.implied);
+                folder && !path.is_empty() && !listed.contains(&***path) && !names.is_dirty(path)
+            })
+            .map(|(path, name)| (Path::clone(path), name.ino))
+            .collect();
+        for (path, ino) in gone.into_iter().rev() {
+            let mut inode = names.inode(ino)?.clone();
+            if inode.local {
+                continue;
+            }
+            inode.implied = true;
+            self.commit(&mut names, vec![RowOp::Inode(ino, Box::new(inode))])?;
+            self.prune_folders(&mut names, &format!("{path}/x"))?;
+        }
+        Ok(())
+    }
+
+    /// Adds the folders above a path that are not there; returns whether a file stands in the way.
+    pub(super) fn imply_folders(
+        &self,
+        names: &mut Names,
+        path: &str,
+        mtime: i64,
+        group: &mut Vec<RowOp>,
+    ) -> bool {
+        let slashes: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
+        for slash in slashes {
+            let folder = Path::from(&path[..slash]);
+            match names.at(&folder) {
+                Ok((_, inode)) if inode.is_folder() => {}
+                Ok(_) => {
+                    tracing::debug!(path, "A key lies below one that is a file here: it is not shown");
+                    return false;
+                }
+                Err(_) => {
+                    let ino = names.fresh_ino();
+                    let inode = Inode { implied: true, ..folder_inode(mtime) };
+                    let name = Name { pushed: Some(inode.stamp), ..Name::new_here(ino) };
+                    group.push(RowOp::Inode(ino, Box::new(inode)));
+                    group.push(RowOp::Name(folder, Box::new(name)));
+                }
+            }
+        }
+        true
+    }
+
+    pub(super) fn tell_entry(&self, names: &Names, path: &str) {
+        let (parent, name) = names::split(path);
+        if let Some(folder) = names.name(parent) {
+            self.tell(Seen::Entry { parent: folder.ino, name: name.to_owned() });
+        }
+    }
+}
+
+pub(super) fn clean_name(ino: Ino, remote: &Remote, stamp: Stamp) -> Name {
+    let (remote, base) = (Some(remote.clone()), Some(remote.clone()));
+    Name { remote, base, pushed: Some(stamp), ..Name::new_here(ino) }
+}
+
+/// Returns the inode that shows an entry.
+pub(super) fn inode_of(path: &Path, entry: &Entry, remote: &Remote) -> Inode {
+    let kind = entry.symlink.clone().map_or(Kind::File, Kind::Symlink);
+    let mode = if entry.symlink.is_some() { LINK_MODE } else { FILE_MODE };
+    let node = NewNode { mode, uid: None, gid: None };
+    let stamp = Stamp::default();
+    let source = Source { key: Path::clone(path), remote: remote.clone(), at: stamp.content };
+    let modified = Timestamp::parse(&remote.modified).map_or(0, |time| time.as_unix_ms() * 1_000_000);
+    let mut inode =
+        Inode { size: remote.size, stamp, source: Some(source), ..Inode::new(kind, node, modified) };
+    set_attributes(&mut inode, entry);
+    inode
+}
+
+fn folder_inode(mtime: i64) -> Inode {
+    let node = NewNode { mode: FOLDER_MODE, uid: None, gid: None };
+    Inode { stamp: Stamp::default(), ..Inode::new(Kind::Folder, node, mtime) }
+}
+
+fn set_attributes(inode: &mut Inode, entry: &Entry) {
+    let stamp_time =
+        |stamp: &crate::model::timestamp::Stamp| stamp.time().map(|t| t.as_unix_ms() * 1_000_000);
+    let known = entry.local_mtime.as_ref().and_then(stamp_time);
+    let known = known.or_else(|| entry.last_modified.as_ref().and_then(stamp_time));
+    inode.mtime = known.unwrap_or(inode.mtime);
+    let default = if entry.symlink.is_some() { LINK_MODE } else { FILE_MODE };
+    inode.mode = default;
+    set_common(inode, &entry.attributes);
+}
+
+fn set_common(inode: &mut Inode, attributes: &Attributes) {
+    inode.mode = attributes.mode.unwrap_or(inode.mode) & 0o7777;
+    inode.mtime = attributes.mtime_ns.unwrap_or(inode.mtime);
+    inode.uid = attributes.uid;
+    inode.gid = attributes.gid;
+    inode.xattrs.clone_from(&attributes.xattrs);
+}

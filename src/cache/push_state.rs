@@ -1,0 +1,387 @@
+//! How far each change has been pushed, and what a push may take.
+//!
+//! A push reads a file's state, freezes a snapshot of its bytes at a stamp, notes the upload
+//! durably before it begins, notes its outcome, and notes the commit. A file is clean only if
+//! nothing changed it since the stamp of the snapshot.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::content::ReadOutcome;
+use super::error::{CacheError, Result};
+use super::names::Names;
+use super::rows::{Ino, Inode, Name, Path, Remote, RowOp, Source, Stamp, Tombstone, Uploaded, Uploading};
+use super::{Cache, Seen};
+use crate::model::entry::{Attributes, Entry};
+use crate::model::identity::Identity;
+use crate::os::crash_point::{Step, reached};
+use crate::store::Nonce;
+
+/// One name as a push sees it.
+#[derive(Debug, Clone)]
+pub struct FileState {
+    /// Its path.
+    pub path: Path,
+    /// Its row.
+    pub name: Name,
+    /// Its inode.
+    pub inode: Inode,
+    /// Whether it holds what bucket or index do not have.
+    pub dirty: bool,
+}
+
+/// A count of names and bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Number of names.
+    pub names: u64,
+    /// Sum of their sizes, in bytes.
+    pub bytes: u64,
+}
+
+impl Cache {
+    /// Returns the unpushed names that have rested for `rest`, or are dirty for `at_most`.
+    pub fn due(&self, rest: Duration, at_most: Duration) -> Vec<Path> {
+        let now = self.now();
+        let since = |then: Instant| now.saturating_duration_since(then);
+        let names = self.names.read();
+        let is_due =
+            |pending: &super::names::Pending| since(pending.last) >= rest || since(pending.first) >= at_most;
+        names
+            .pending()
+            .iter()
+            .filter(|(_, pending)| is_due(pending))
+            .map(|(path, _)| Path::clone(path))
+            .collect()
+    }
+
+    /// Returns all unpushed names.
+    pub fn all_pending(&self) -> Vec<Path> {
+        self.names.read().pending().keys().cloned().collect()
+    }
+
+    /// Returns whether there is nothing to push.
+    pub fn nothing_pending(&self) -> bool {
+        self.names.read().pending().is_empty()
+    }
+
+    /// Counts the unpushed names.
+    pub fn pending_tally(&self) -> Tally {
+        let names = self.names.read();
+        let mut tally = Tally::default();
+        for path in names.pending().keys() {
+            tally.names += 1;
+            tally.bytes +=
+                names.at(path).map_or(0, |(_, inode)| if inode.is_folder() { 0 } else { inode.size });
+        }
+        tally
+    }
+
+    /// Returns the number of files and the sum of their sizes.
+    pub fn totals(&self) -> Tally {
+        let (bytes, names) = self.names.read().totals();
+        Tally { names, bytes }
+    }
+
+    /// Returns the names of conflict copies, with the names they were made beside.
+    pub fn conflicts(&self) -> Vec<(Path, Path)> {
+        let names = self.names.read();
+        let of = |(path, name): (&Path, &Name)| Some((Path::clone(path), name.conflict_of.clone()?));
+        names.all().filter_map(of).collect()
+    }
+
+    /// Returns a name as a push sees it; `None` if there is none.
+    pub fn file_state(&self, path: &str) -> Option<FileState> {
+        let names = self.names.read();
+        let (name, inode) = names.at(path).ok()?;
+        let path = inode.path.clone()?;
+        Some(FileState { name: name.clone(), inode: inode.clone(), dirty: names.is_dirty(&path), path })
+    }
+
+    /// Returns the tombstone of a path.
+    pub fn tombstone(&self, path: &str) -> Option<Tombstone> {
+        self.names.read().tombstone(path).cloned()
+    }
+
+    /// Returns the paths of all tombstones.
+    pub fn tombstones(&self) -> Vec<(Path, Tombstone)> {
+        self.names.read().tombstones().map(|(path, row)| (Path::clone(path), row.clone())).collect()
+    }
+
+    /// Returns whether a folder has no names in it.
+    pub fn is_empty_folder(&self, path: &str) -> bool {
+        self.names.read().is_empty_folder(path)
+    }
+
+    /// Returns the unpushed names directly in a folder, and the folder's own.
+    pub fn pending_in_folder(&self, folder: &str) -> Vec<Path> {
+        let names = self.names.read();
+        let here =
+            |path: &&Path| ***path == *folder || (super::names::split(path).0 == folder && !path.is_empty());
+        names.pending().keys().filter(here).cloned().collect()
+    }
+
+    /// Returns what this machine knows of every key that the index names or should name.
+    pub fn known_identities(&self) -> Vec<(Path, Identity)> {
+        let names = self.names.read();
+        let known = |(path, name): (&Path, &Name)| {
+            let inode = names.inode(name.ino).ok()?;
+            if inode.is_folder() || inode.local {
+                return None;
+            }
+            let base = name.base.as_ref().filter(|_| !names.is_dirty(path));
+            Some((Path::clone(path), base.map(Remote::identity).unwrap_or_default()))
+        };
+        names.all().filter_map(known).collect()
+    }
+
+    /// Returns files whose absent bytes, or unpushed copy, still come from `key`'s object,
+    /// under another name or under none.
+    pub fn dependents_of(&self, key: &str) -> Vec<Ino> {
+        let names = self.names.read();
+        let needs = |ino: &Ino| {
+            let Ok(inode) = names.inode(*ino) else { return false };
+            let elsewhere = inode.path.as_deref() != Some(key) && (inode.path.is_some() || inode.opens > 0);
+            elsewhere && inode.source.as_ref().is_some_and(|source| *source.key == *key)
+        };
+        names.inode_numbers().filter(needs).collect()
+    }
+
+    /// Returns a file's bytes at one moment, with the stamp of that moment.
+    ///
+    /// Fails with [`CacheError::NotFound`] if some of them must be fetched first.
+    pub fn snapshot(&self, ino: Ino) -> Result<(Stamp, Bytes)> {
+        let content = self.content_of(ino)?;
+        let state = content.lock();
+        let stamp = self.names.read().inode(ino)?.stamp;
+        let whole = 0..state.len;
+        if !state.missing(whole.clone()).is_empty() {
+            return Err(CacheError::NotFound(format!("bytes of content {}", content.id.0)));
+        }
+        let bytes = content.read_locked(state, whole)?;
+        Ok((stamp, bytes.into()))
+    }
+
+    /// Returns a range of a file's bytes as they are now.
+    pub fn read_present(&self, ino: Ino, range: Range<u64>) -> Result<Bytes> {
+        match self.content_of(ino)?.read(range)? {
+            ReadOutcome::Data(bytes) => Ok(bytes.into()),
+            ReadOutcome::Missing(_) => Err(CacheError::NotFound(format!("bytes of inode {ino}"))),
+        }
+    }
+
+    /// Returns how often an inode was changed.
+    pub fn stamp_of(&self, ino: Ino) -> Result<Stamp> {
+        Ok(self.names.read().inode(ino)?.stamp)
+    }
+
+    /// Notes durably that an upload begins; returns whether the name still means this inode.
+    pub fn note_uploading(&self, path: &Path, ino: Ino, uploading: Uploading) -> Result<bool> {
+        {
+            let mut names = self.names.write();
+            let Some(name) = names.name(path).filter(|name| name.ino == ino) else { return Ok(false) };
+            let mut noted = name.clone();
+            noted.uploading = Some(uploading);
+            self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))])?;
+        }
+        self.catalog.sync()?;
+        reached(Step::UploadingNoted);
+        Ok(true)
+    }
+
+    /// Notes what an upload of `ino` put into the bucket, whatever the name means by now.
+    pub fn note_uploaded(&self, path: &Path, ino: Ino, nonce: &Nonce, uploaded: Uploaded) -> Result<()> {
+        let mut names = self.names.write();
+        let mine = |uploading: &Option<Uploading>| uploading.as_ref().is_some_and(|u| u.nonce == *nonce);
+        if let Some(name) = names.name(path).filter(|name| mine(&name.uploading)) {
+            let mut noted = name.clone();
+            noted.uploading = None;
+            noted.base = Some(uploaded.remote.clone());
+            if noted.ino == ino {
+                noted.uploaded = Some(uploaded);
+            }
+            self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))])?;
+        } else if let Some(tombstone) = names.tombstone(path).filter(|t| mine(&t.uploading)) {
+            let mut noted = tombstone.clone();
+            noted.uploading = None;
+            noted.remote = Some(uploaded.remote);
+            self.commit(&mut names, vec![RowOp::Tombstone(Path::clone(path), Box::new(noted))])?;
+        }
+        reached(Step::UploadedNoted);
+        Ok(())
+    }
+
+    /// Notes that an upload put nothing into the bucket.
+    pub fn note_upload_failed(&self, path: &Path, nonce: &Nonce) -> Result<()> {
+        let mut names = self.names.write();
+        let mine = |uploading: &Option<Uploading>| uploading.as_ref().is_some_and(|u| u.nonce == *nonce);
+        if let Some(name) = names.name(path).filter(|name| mine(&name.uploading)) {
+            let mut noted = name.clone();
+            noted.uploading = None;
+            return self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))]);
+        }
+        if let Some(tombstone) = names.tombstone(path).filter(|t| mine(&t.uploading)) {
+            let mut noted = tombstone.clone();
+            noted.uploading = None;
+            return self.commit(&mut names, vec![RowOp::Tombstone(Path::clone(path), Box::new(noted))]);
+        }
+        Ok(())
+    }
+
+    /// Notes that the index names a file's snapshot. The file is clean if it is still that.
+    pub fn note_committed(&self, path: &Path, ino: Ino, stamp: Stamp, remote: Option<Remote>) -> Result<()> {
+        let mut names = self.names.write();
+        let Ok((name, inode)) = names.at(path) else { return Ok(()) };
+        if name.ino != ino {
+            let mut noted = name.clone();
+            noted.remote.clone_from(&remote);
+            return self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))]);
+        }
+        let mut noted = name.clone();
+        noted.remote.clone_from(&remote);
+        noted.base.clone_from(&remote);
+        noted.pushed = Some(stamp);
+        noted.uploaded = None;
+        let mut pushed = inode.clone();
+        let whole = pushed.stamp.content == stamp.content;
+        if let Some(remote) = remote
+            && (whole || pushed.source.as_ref().is_some_and(|source| *source.key != **path))
+        {
+            pushed.source = Some(Source { key: Path::clone(path), remote, at: stamp.content });
+        }
+        let content = pushed.content.clone();
+        let group =
+            vec![RowOp::Inode(ino, Box::new(pushed)), RowOp::Name(Path::clone(path), Box::new(noted))];
+        self.commit(&mut names, group)?;
+        let clean = !names.is_dirty(path);
+        drop(names);
+        match content.filter(|_| clean) {
+            Some(id) => self.content(&id)?.unstamp(),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes that the index has let go of a removed name; `object` says whether an object is
+    /// left to delete.
+    pub fn note_unindexed(&self, path: &Path, object_left: bool) -> Result<()> {
+        let mut names = self.names.write();
+        let Some(tombstone) = names.tombstone(path) else { return self.forget_entry(&mut names, path) };
+        if !object_left {
+            return self.commit(&mut names, vec![RowOp::NoTombstone(Path::clone(path))]);
+        }
+        let mut noted = tombstone.clone();
+        noted.unindexed = true;
+        self.commit(&mut names, vec![RowOp::Tombstone(Path::clone(path), Box::new(noted))])
+    }
+
+    /// Notes that a removed name's object is gone from the bucket.
+    pub fn note_deleted(&self, path: &Path) -> Result<()> {
+        let mut names = self.names.write();
+        self.forget_entry(&mut names, path)?;
+        if names.tombstone(path).is_none() {
+            return Ok(());
+        }
+        self.commit(&mut names, vec![RowOp::NoTombstone(Path::clone(path))])
+    }
+
+    /// A name that was made anew while its old object was being removed replaces nothing.
+    fn forget_entry(&self, names: &mut Names, path: &Path) -> Result<()> {
+        let Some(name) = names.name(path).filter(|name| name.pushed.is_none() && name.uploaded.is_none())
+        else {
+            return Ok(());
+        };
+        let mut fresh = name.clone();
+        fresh.remote = None;
+        fresh.base = None;
+        self.commit(names, vec![RowOp::Name(Path::clone(path), Box::new(fresh))])
+    }
+
+    /// Makes `base` the version that a dirty file's next push replaces.
+    pub fn rebase(&self, path: &Path, base: Option<Remote>) -> Result<()> {
+        let mut names = self.names.write();
+        let Some(name) = names.name(path) else { return Ok(()) };
+        let mut noted = name.clone();
+        noted.remote.clone_from(&base);
+        noted.base = base;
+        self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))])
+    }
+
+    /// Keeps our version of a file beside its name and gives the name to the bucket's version.
+    pub fn keep_as_conflict(&self, path: &Path, theirs: &Entry) -> Result<Path> {
+        let aside = self.free_name_like(path, "conflict");
+        let Some(remote) = Remote::of_entry(theirs) else { return Ok(Path::clone(path)) };
+        let mut names = self.names.write();
+        let (name, _) = names.at(path)?;
+        let mut kept = Name::new_here(name.ino);
+        kept.conflict_of = Some(Path::clone(path));
+        let inode = super::pull_state::inode_of(path, theirs, &remote);
+        let ino = names.fresh_ino();
+        let back = super::pull_state::clean_name(ino, &remote, inode.stamp);
+        let group = vec![
+            RowOp::NoName(Path::clone(path)),
+            RowOp::Name(Path::clone(&aside), Box::new(kept)),
+            RowOp::Inode(ino, Box::new(inode)),
+            RowOp::Name(Path::clone(path), Box::new(back)),
+        ];
+        self.commit(&mut names, group)?;
+        self.tell_entry(&names, path);
+        self.tell_entry(&names, &aside);
+        Ok(aside)
+    }
+
+    /// Gives a name to the bucket's version and drops ours.
+    pub fn take_theirs(&self, path: &Path, theirs: &Entry) -> Result<()> {
+        let Some(remote) = Remote::of_entry(theirs) else { return Ok(()) };
+        self.replace_by_remote(&mut self.names.write(), path, theirs, remote)
+    }
+
+    /// Takes a newer version of a clean file from the object itself, ahead of the index.
+    ///
+    /// The inode stays if nothing of the older version was read yet.
+    pub fn adopt_object(&self, ino: Ino, remote: Remote) -> Result<bool> {
+        let mut names = self.names.write();
+        let inode = names.inode(ino)?;
+        let Some(path) = inode.path.clone() else { return Ok(false) };
+        let unread = inode
+            .content
+            .as_ref()
+            .is_none_or(|id| self.content(id).is_ok_and(|c| c.lock().row.present.is_empty()));
+        if names.is_dirty(&path) || !unread {
+            return Ok(false);
+        }
+        let mut updated = inode.clone();
+        let old = updated.content.take();
+        updated.size = remote.size;
+        updated.source =
+            Some(Source { key: Path::clone(&path), remote: remote.clone(), at: updated.stamp.content });
+        let name = clean_base(names.at(&path)?.0, remote);
+        let group = vec![RowOp::Inode(ino, Box::new(updated)), RowOp::Name(path, Box::new(name))];
+        self.commit(&mut names, group)?;
+        drop(names);
+        if let Some(id) = old {
+            self.catalog.note(&[RowOp::NoContent(id.clone())])?;
+            self.drop_content(&id);
+        }
+        self.tell(Seen::Content(ino));
+        Ok(true)
+    }
+}
+
+fn clean_base(name: &Name, remote: Remote) -> Name {
+    Name { base: Some(remote.clone()), remote: Some(remote), ..name.clone() }
+}
+
+impl Inode {
+    /// Returns the attributes that the index keeps beside swamp's own.
+    pub fn attributes(&self) -> Attributes {
+        Attributes {
+            mode: Some(self.mode),
+            mtime_ns: Some(self.mtime),
+            uid: self.uid,
+            gid: self.gid,
+            xattrs: self.xattrs.clone(),
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Finding, making, removing and renaming names.
+//!
+//! Each change marks the cache dirty, notes all of its rows as one group and only then shows
+//! in the tree. A removed name leaves a tombstone where the bucket may have its object; a new
+//! name over a tombstone takes the removed version as its base.
+
+use std::collections::BTreeMap;
+
+use super::content::Origin;
+use super::error::{CacheError, Result};
+use super::names::{self, Names};
+use super::rows::{Ino, Inode, Kind, Name, Path, RowOp, Stamp, Tombstone};
+use super::watermark::ChangeToken;
+use super::{Cache, listing::EntryKind};
+use crate::model::internal_name::{NameClass, classify};
+use crate::model::key::{MAX_NAME_BYTES, Refusal, check_path};
+use crate::os::crash_point::{Step, reached};
+
+/// What stat(2) tells of an inode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attr {
+    /// The inode.
+    pub ino: Ino,
+    /// File, folder or link.
+    pub kind: EntryKind,
+    /// Size in bytes.
+    pub size: u64,
+    /// When the content changed, nanoseconds since 1970.
+    pub mtime: i64,
+    /// When anything changed, nanoseconds since 1970.
+    pub ctime: i64,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner, where it is not the mount's.
+    pub uid: Option<u32>,
+    /// Group, where it is not the mount's.
+    pub gid: Option<u32>,
+}
+
+/// What a new inode is made with.
+#[derive(Debug, Clone, Copy)]
+pub struct NewNode {
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner, where it is not the mount's.
+    pub uid: Option<u32>,
+    /// Group, where it is not the mount's.
+    pub gid: Option<u32>,
+}
+
+impl Attr {
+    pub(super) fn of(ino: Ino, inode: &Inode) -> Self {
+        Self {
+            ino,
+            kind: EntryKind::from(&inode.kind),
+            size: match &inode.kind {
+                Kind::Symlink(target) => target.len() as u64,
+                Kind::File | Kind::Folder => inode.size,
+            },
+            mtime: inode.mtime,
+            ctime: inode.ctime,
+            mode: inode.mode,
+            uid: inode.uid,
+            gid: inode.gid,
+        }
+    }
+}
+
+impl Cache {
+    /// Finds a name in a folder; the caller owes a [`Cache::forget`].
+    pub fn lookup(&self, parent: Ino, name: &str) -> Result<Attr> {
+        let mut names = self.names.write();
+        let path = names.child_path(parent, name)?;
+        let ino = names.at(&path)?.0.ino;
+        let inode = names.inode_mut(ino)?;
+        inode.lookups += 1;
+        Ok(Attr::of(ino, inode))
+    }
+
+    /// Counts a lookup that another call answered (a listing with attributes).
+    pub fn remember(&self, ino: Ino) -> Result<Attr> {
+        let mut names = self.names.write();
+        let inode = names.inode_mut(ino)?;
+        inode.lookups += 1;
+        Ok(Attr::of(ino, inode))
+    }
+
+    /// Takes back `count` lookups of an inode.
+    pub fn forget(&self, ino: Ino, count: u64) {
+        let mut names = self.names.write();
+        let Ok(inode) = names.inode_mut(ino) else { return };
+        inode.lookups = inode.lookups.saturating_sub(count);
+        self.drop_if_unused(&mut names, ino);
+    }
+
+    /// Returns an inode's attributes.
+    pub fn attr(&self, ino: Ino) -> Result<Attr> {
+        Ok(Attr::of(ino, self.names.read().inode(ino)?))
+    }
+
+    /// Returns the path of an inode; `None` if it has no name any more.
+    pub fn path_of(&self, ino: Ino) -> Option<Path> {
+        self.names.read().inode(ino).ok().and_then(|inode| inode.path.clone())
+    }
+
+    /// Returns a symbolic link's target.
+    pub fn read_link(&self, ino: Ino) -> Result<String> {
+        match &self.names.read().inode(ino)?.kind {
+            Kind::Symlink(target) => Ok(target.clone()),
+            Kind::File | Kind::Folder => Err(CacheError::NotFound("symbolic link".to_owned())),
+        }
+    }
+
+    /// Makes an empty file; the caller owes a [`Cache::forget`].
+    pub fn create(&self, parent: Ino, name: &str, node: NewNode) -> Result<Attr> {
+        self.make(parent, name, node, Kind::File)
+    }
+
+    /// Makes a folder; the caller owes a [`Cache::forget`].
+    pub fn make_folder(&self, parent: Ino, name: &str, node: NewNode) -> Result<Attr> {
+        self.make(parent, name, node, Kind::Folder)
+    }
+
+    /// Makes a symbolic link; the caller owes a [`Cache::forget`].
+    pub fn make_symlink(&self, parent: Ino, name: &str, node: NewNode, target: &str) -> Result<Attr> {
+        self.make(parent, name, node, Kind::Symlink(target.to_owned()))
+    }
+
+    fn make(&self, parent: Ino, name: &str, node: NewNode, kind: Kind) -> Result<Attr> {
+        let (path, local) = self.admit_new(parent, name)?;
+        let token = self.begin_change_of(local)?;
+        let now = self.now_nanos();
+        let mut inode = Inode::new(kind, node, now);
+        inode.local = local;
+        let tombstone = self.names.read().tombstone(&path).cloned();
+        let mut group = Vec::new();
+        if inode.is_file() {
+            let content = self.new_content(0, 0)?;
+            let base = tombstone.as_ref().and_then(|t| t.remote.clone());
+            if !local {
+                content.stamp(&Origin { path: Path::clone(&path), base })?;
+            }
+            group.push(RowOp::Content(content.id.clone(), Box::default()));
+            inode.content = Some(content.id.clone());
+        }
+        self.add(&token, parent, path, inode, group)
+    }
+
+    fn add(
+        &self,
+        _token: &ChangeToken,
+        parent: Ino,
+        path: Path,
+        inode: Inode,
+        mut group: Vec<RowOp>,
+    ) -> Result<Attr> {
+        let mut names = self.names.write();
+        if names.inode(parent)?.path.is_none() || names.name(&path).is_some() {
+            let content = inode.content.clone();
+            drop(names);
+            content.iter().for_each(|id| self.drop_content(id));
+            return Err(CacheError::Exists(path.to_string()));
+        }
+        let ino = names.fresh_ino();
+        let name = name_over(&names, &path, ino, &mut group);
+        group.push(RowOp::Inode(ino, Box::new(inode)));
+        group.push(RowOp::Name(path, Box::new(name)));
+        self.commit(&mut names, group)?;
+        reached(Step::CreateNoted);
+        self.folder_changed(&mut names, parent);
+        let inode = names.inode_mut(ino)?;
+        inode.lookups += 1;
+        Ok(Attr::of(ino, inode))
+    }
+
+    /// Removes a file or symbolic link. Open handles keep its content.
+    pub fn unlink(&self, parent: Ino, name: &str) -> Result<()> {
+        let (path, local) = self.admit_old(parent, name)?;
+        if self.names.read().at(&path)?.1.is_folder() {
+            return Err(CacheError::IsAFolder(path.to_string()));
+        }
+        let _token = self.begin_change_of(local)?;
+        self.remove(parent, &path)
+    }
+
+    /// Removes an empty folder.
+    pub fn remove_folder(&self, parent: Ino, name: &str) -> Result<()> {
+        let (path, local) = self.admit_old(parent, name)?;
+        {
+            let names = self.names.read();
+            if !names.at(&path)?.1.is_folder() {
+                return Err(CacheError::NotAFolder(path.to_string()));
+            }
+            if !names.is_empty_folder(&path) {
+                return Err(CacheError::NotEmpty(path.to_string()));
+            }
+        }
+        let _token = self.begin_change_of(local)?;
+        self.remove(parent, &path)
+    }
+
+    fn remove(&self, parent: Ino, path: &Path) -> Result<()> {
+        let mut names = self.names.write();
+        let (name, inode) = names.at(path)?;
+        if inode.is_folder() && !names.is_empty_folder(path) {
+            return Err(CacheError::NotEmpty(path.to_string()));
+        }
+        let ino = name.ino;
+        let mut group = vec![RowOp::NoName(Path::clone(path))];
+        group.extend(
+            tombstone_for(name, inode, None).map(|t| RowOp::Tombstone(Path::clone(path), Box::new(t))),
+        );
+        group.extend(self.keep_emptied_folder(&names, path));
+        self.catalog.note(&[RowOp::NoInode(ino)])?;
+        self.commit(&mut names, group)?;
+        reached(Step::UnlinkNoted);
+        self.folder_changed(&mut names, parent);
+        self.drop_if_unused(&mut names, ino);
+        Ok(())
+    }
+
+    /// A folder that was only implied by its names stays when its last name is removed here.
+    pub(super) fn keep_emptied_folder(&self, names: &Names, removed: &str) -> Option<RowOp> {
+        let (parent, _) = names::split(removed);
+        let (name, inode) = names.at(parent).ok()?;
+        let last = names.children(parent).take(2).count() < 2;
+        if !last || parent.is_empty() || inode.local {
+            return None;
+        }
+        let mut kept = inode.clone();
+        kept.implied = false;
+        kept.stamp.meta += 1;
+        Some(RowOp::Inode(name.ino, Box::new(kept)))
+    }
+
+    pub(super) fn folder_changed(&self, names: &mut Names, folder: Ino) {
+        let now = self.now_nanos();
+        if let Ok(inode) = names.inode_mut(folder) {
+            inode.mtime = now;
+            inode.ctime = now;
+        }
+    }
+
+    /// Lets go of an unlinked inode's content when nobody has it open, and of the inode itself
+    /// when the kernel has forgotten it.
+    pub(super) fn drop_if_unused(&self, names: &mut Names, ino: Ino) {
+        let Ok(inode) = names.inode_mut(ino) else { return };
+        if inode.path.is_some() || inode.opens > 0 {
+            return;
+        }
+        let content = inode.content.take();
+        let forgotten = inode.lookups == 0;
+        if forgotten {
+            names.apply(RowOp::NoInode(ino), self.now());
+        }
+        if let Some(id) = content {
+            if let Err(failed) = self.catalog.note(&[RowOp::NoContent(id.clone())]) {
+                tracing::warn!(error = %failed, "Removed content could not be noted");
+            }
+            self.drop_content(&id);
+        }
+    }
+
+    pub(super) fn admit_new(&self, parent: Ino, name: &str) -> Result<(Path, bool)> {
+        let names = self.names.read();
+        let path = names.child_path(parent, name)?;
+        if name.len() > MAX_NAME_BYTES {
+            return Err(CacheError::BadName { name: name.to_owned(), reason: Refusal::PartTooLong });
+        }
+        check_path(&path).map_err(|reason| CacheError::BadName { name: path.to_string(), reason })?;
+        if names.name(&path).is_some() {
+            return Err(CacheError::Exists(path.to_string()));
+        }
+        let below_local = names.inode(parent)?.local;
+        match classify(&path) {
+            NameClass::Reserved => Err(CacheError::Reserved(path.to_string())),
+            NameClass::MachineLocal => Ok((path, true)),
+            NameClass::Ordinary => Ok((path, below_local)),
+        }
+    }
+
+    fn admit_old(&self, parent: Ino, name: &str) -> Result<(Path, bool)> {
+        let names = self.names.read();
+        let path = names.child_path(parent, name)?;
+        let local = names.at(&path)?.1.local;
+        Ok((path, local))
+    }
+}
+
+/// Returns the name for a new file at `path`: what was removed there before is its base.
+pub(super) fn name_over(names: &Names, path: &Path, ino: Ino, group: &mut Vec<RowOp>) -> Name {
+    let mut name = Name::new_here(ino);
+    if let Some(tombstone) = names.tombstone(path) {
+        name.remote.clone_from(&tombstone.remote);
+        name.base.clone_from(&tombstone.remote);
+        name.uploading.clone_from(&tombstone.uploading);
+        group.push(RowOp::NoTombstone(Path::clone(path)));
+    }
+    name
+}
+
+/// Returns the tombstone that a removed name needs; none if the bucket cannot have it.
+pub(super) fn tombstone_for(name: &Name, inode: &Inode, moved_to: Option<&Path>) -> Option<Tombstone> {
+    if inode.local || (inode.is_folder() && (inode.implied || name.pushed.is_none())) {
+        return None;
+    }
+    let uploaded = name.uploaded.as_ref().map(|uploaded| uploaded.remote.clone());
+    let remote = uploaded.or_else(|| name.base.clone()).or_else(|| name.remote.clone());
+    if !inode.is_folder() && remote.is_none() && name.uploading.is_none() {
+        return None;
+    }
+    Some(Tombstone {
+        remote,
+        folder: inode.is_folder(),
+        moved_to: moved_to.map(Path::clone),
+        uploading: name.uploading.clone(),
+        unindexed: false,
+    })
+}
+
+impl Inode {
+    /// Returns a new inode, changed once.
+    pub(super) fn new(kind: Kind, node: NewNode, now: i64) -> Self {
+        Self {
+            size: match &kind {
+                Kind::Symlink(target) => target.len() as u64,
+                Kind::File | Kind::Folder => 0,
+            },
+            kind,
+            mode: node.mode & 0o7777,
+            uid: node.uid,
+            gid: node.gid,
+            mtime: now,
+            ctime: now,
+            xattrs: BTreeMap::new(),
+            stamp: Stamp { content: 1, meta: 1 },
+            content: None,
+            source: None,
+            local: false,
+            implied: false,
+            path: None,
+            opens: 0,
+            lookups: 0,
+        }
+    }
+}
