@@ -17,6 +17,7 @@ use futures::stream::BoxStream;
 use crate::model::key::ObjectKey;
 
 pub mod error;
+pub mod folder;
 pub mod prefix;
 pub mod probe;
 pub mod recording;
