@@ -160,3 +160,20 @@ fn is_too_large(error: &impl ProvideErrorMetadata) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::error::ErrorMetadata;
+
+    use super::*;
+
+    #[test]
+    fn only_a_source_that_is_too_large_is_copied_in_parts() {
+        let said = |code: &str, message: &str| ErrorMetadata::builder().code(code).message(message).build();
+        let limit = "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120";
+        assert!(is_too_large(&said("InvalidRequest", limit)));
+        assert!(is_too_large(&said("EntityTooLarge", "")));
+        assert!(!is_too_large(&said("InvalidRequest", "This copy request is illegal")));
+        assert!(!is_too_large(&said("AccessDenied", limit)));
+    }
+}

@@ -35,6 +35,8 @@ struct Said<'a> {
     message: &'a str,
     /// The region that the answer names as the bucket's.
     region: Option<&'a str>,
+    /// How long the answer asks to wait.
+    wait: Option<Duration>,
 }
 
 /// The answer's code for keys that are wrong or expired.
@@ -89,13 +91,13 @@ impl Asked<'_> {
             code: error.code().unwrap_or_default(),
             message: error.message().unwrap_or_default(),
             region: answer.headers().get("x-amz-bucket-region"),
+            wait: answer.headers().get("retry-after").and_then(|text| wait_asked(text, self.now)),
         };
-        let retry_after = answer.headers().get("retry-after").and_then(|text| wait_asked(text, self.now));
         let id = error.request_id().map(|id| format!(", request id {id}")).unwrap_or_default();
         let refusal = self
             .error(said.kind(self.condition))
             .detail(format!("{}{id}", said.detail()))
-            .retry_after(retry_after);
+            .retry_after(said.wait);
         match said.hint(self.profile) {
             Some(hint) => refusal.hint(hint),
             None => refusal,
@@ -152,6 +154,7 @@ impl Said<'_> {
             (401, _) => ErrorKind::Unauthenticated,
             (403, _) => ErrorKind::Denied,
             (409 | 429, _) => ErrorKind::Throttled,
+            (503, _) if self.wait.is_some() => ErrorKind::Throttled,
             (408 | 425, _) => ErrorKind::Unreachable,
             (405 | 501, _) => ErrorKind::Unsupported,
             (507, _) => ErrorKind::NoSpace,
