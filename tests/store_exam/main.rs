@@ -14,6 +14,7 @@ mod uploads;
 
 use bayou::model::key::ObjectKey;
 use bayou::os::clock::SystemClock;
+use bayou::store::folder::FolderStore;
 use bayou::store::prefix::Prefixed;
 use bayou::store::retry::{RetryPolicy, RetryingStore};
 use bayou::store::s3::S3Store;
@@ -75,44 +76,61 @@ async fn strict_s3(options: Options) -> Candidate {
     Candidate::able(Arc::new(store), server)
 }
 
-/// Makes each part of the exam a test for one backend.
-macro_rules! sits_the_exam {
-    ($backend:ident, $candidate:expr) => {
-        mod $backend {
-            use super::*;
-            sits_the_exam!(@parts $candidate;
-                keys::hostile_keys_are_kept_apart_and_come_back_exactly,
-                keys::keys_that_differ_only_in_unicode_form_are_two_keys,
-                ranges::a_range_gives_exactly_its_bytes_and_the_whole_size,
-                ranges::an_absent_key_is_told_apart,
-                ranges::metadata_comes_back_as_it_was_written,
-                conditions::a_put_is_refused_when_its_condition_is_not_met,
-                conditions::of_sixteen_racers_exactly_one_wins,
-                conditions::of_sixteen_racers_to_replace_exactly_one_wins,
-                conditions::a_get_of_a_version_never_gives_another,
-                conditions::a_delete_of_a_version_spares_every_other,
-                conditions::the_probe_finds_what_was_declared_and_leaves_nothing,
-                uploads::parts_become_one_object_only_when_completed,
-                uploads::an_upload_that_was_given_up_is_gone,
-                uploads::the_condition_of_an_upload_is_judged_when_it_completes,
-                copies::a_copy_has_the_bytes_of_its_source_and_its_own_metadata,
-                copies::a_copy_of_another_version_is_refused,
-                copies::the_condition_of_a_copy_is_that_of_its_target,
-                listing::a_listing_has_every_key_once_in_order,
-                listing::a_listing_can_start_after_any_key
-            );
+/// Returns a folder's bucket.
+fn folder() -> Candidate {
+    let home = tempfile::tempdir().unwrap();
+    let store = FolderStore::open(home.path()).unwrap();
+    Candidate::able(Arc::new(store), home)
+}
+
+/// Hands the questions of the exam to a macro, behind what else it wants to know.
+macro_rules! with_the_questions {
+    ($macro:ident, $($given:tt)*) => {
+        $macro! {
+            $($given)*;
+            keys::hostile_keys_are_kept_apart_and_come_back_exactly,
+            keys::keys_that_differ_only_in_unicode_form_are_two_keys,
+            ranges::a_range_gives_exactly_its_bytes_and_the_whole_size,
+            ranges::an_absent_key_is_told_apart,
+            ranges::metadata_comes_back_as_it_was_written,
+            conditions::a_put_is_refused_when_its_condition_is_not_met,
+            conditions::of_sixteen_racers_exactly_one_wins,
+            conditions::of_sixteen_racers_to_replace_exactly_one_wins,
+            conditions::a_get_of_a_version_never_gives_another,
+            conditions::a_delete_of_a_version_spares_every_other,
+            conditions::the_probe_finds_what_was_declared_and_leaves_nothing,
+            uploads::parts_become_one_object_only_when_completed,
+            uploads::an_upload_that_was_given_up_is_gone,
+            uploads::the_condition_of_an_upload_is_judged_when_it_completes,
+            copies::a_copy_has_the_bytes_of_its_source_and_its_own_metadata,
+            copies::a_copy_of_another_version_is_refused,
+            copies::the_condition_of_a_copy_is_that_of_its_target,
+            listing::a_listing_has_every_key_once_in_order,
+            listing::a_listing_can_start_after_any_key
         }
-    };
-    (@parts $candidate:expr; $($room:ident :: $question:ident),+) => {
-        $(
-            #[tokio::test]
-            async fn $question() {
-                $room::$question(&$candidate).await;
-            }
-        )+
     };
 }
 
+/// Makes each question a test of one backend, which is new for each.
+macro_rules! sits_the_exam {
+    ($backend:ident, $candidate:expr) => {
+        with_the_questions! { sits_the_exam, @tests $backend, $candidate }
+    };
+    (@tests $backend:ident, $candidate:expr; $($room:ident :: $question:ident),+) => {
+        mod $backend {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $question() {
+                    $room::$question(&$candidate).await;
+                }
+            )+
+        }
+    };
+}
+
+sits_the_exam!(folder, folder());
+sits_the_exam!(folder_wrapped, folder().wrapped());
 sits_the_exam!(s3, strict_s3(Options::default()).await);
 sits_the_exam!(s3_wrapped, strict_s3(Options::default()).await.wrapped());
 sits_the_exam!(s3_with_unique_etags, strict_s3(Options { etags: Etags::Unique, ..Options::default() }).await);
