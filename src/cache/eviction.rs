@@ -3,7 +3,6 @@
 //! A content file may be dropped only if its file is closed, and its bytes are exactly those
 //! of an object in the bucket. That it is absent is noted before it is removed.
 
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lru::LruCache;
@@ -101,7 +100,7 @@ impl Cache {
                 .collect()
         };
         found.sort_unstable_by_key(|(used, _)| *used);
-        let mut order = LruCache::new(NonZeroUsize::MAX);
+        let mut order = LruCache::unbounded();
         for (_, content) in found {
             order.put(content.id.clone(), content);
         }

@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
@@ -66,6 +65,9 @@ pub enum Seen {
     Attributes(Ino),
 }
 
+/// Who hands on what the kernel must be told.
+type TellKernel = Box<dyn Fn(Seen) + Send>;
+
 /// How a cache is used.
 #[derive(Debug, Clone)]
 pub struct CacheOptions {
@@ -86,7 +88,7 @@ pub struct Cache {
     names: RwLock<Names>,
     contents: Mutex<HashMap<ContentId, Arc<Content>>>,
     listings: Listings,
-    seen: Mutex<Option<Sender<Seen>>>,
+    seen: Mutex<Option<TellKernel>>,
     uses: AtomicU64,
     local_bytes: AtomicU64,
     since_look: eviction::SinceLook,
@@ -117,9 +119,10 @@ impl Cache {
         &self.watermark
     }
 
-    /// Sends what the kernel must be told to `seen` from now on.
-    pub fn tell_kernel_through(&self, seen: Sender<Seen>) {
-        *self.seen.lock() = Some(seen);
+    /// Hands what the kernel must be told to `tell` from now on; it must not wait, and it must
+    /// not call back.
+    pub fn tell_kernel_through(&self, tell: impl Fn(Seen) + Send + 'static) {
+        *self.seen.lock() = Some(Box::new(tell));
     }
 
     /// Refuses every change from now on, for this reason.
@@ -166,9 +169,8 @@ impl Cache {
     }
 
     fn tell(&self, seen: Seen) {
-        if let Some(sender) = &*self.seen.lock() {
-            // A closed channel means that the mount is gone: nobody is left to be told.
-            sender.send(seen).ok();
+        if let Some(tell) = &*self.seen.lock() {
+            tell(seen);
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Attr {
     pub uid: Option<u32>,
     /// Group, where it is not the mount's.
     pub gid: Option<u32>,
+    /// Whether it has a name; one that was unlinked lives on while it is open.
+    pub linked: bool,
 }
 
 /// What a new inode is made with.
@@ -62,6 +64,7 @@ impl Attr {
             mode: inode.mode,
             uid: inode.uid,
             gid: inode.gid,
+            linked: inode.path.is_some(),
         }
     }
 }
