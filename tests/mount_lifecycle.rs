@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
+use bayou::cache::Seen;
 use bayou::fs::busy::{self, Hold, Holder};
-use bayou::fs::invalidate::{self, Invalidation};
+use bayou::fs::invalidate;
 use bayou::fs::mount::{self, Detach, Mount, MountOptions, UnmountError, Unmounted};
 use bayou::fs::mount_table;
 use bayou::fs::mountpoint::{self, Mountpoint, MountpointError, Note};
@@ -280,11 +281,11 @@ async fn content_that_changed_is_read_again_and_only_then() {
     let path = scratch.path.join("counter");
     assert_eq!(text_of(&path), "1\n");
     assert_eq!(text_of(&path), "1\n");
-    queue.push(Invalidation::Attributes(2));
+    queue.push(Seen::Attributes(2));
     queue.announced().await;
     assert_eq!(text_of(&path), "1\n");
-    queue.push(Invalidation::Content(2));
-    queue.push(Invalidation::Name { parent: 1, name: "never seen".to_owned() });
+    queue.push(Seen::Content(2));
+    queue.push(Seen::Entry { parent: 1, name: "never seen".to_owned() });
     queue.announced().await;
     assert_eq!(text_of(&path), "2\n");
     served.end();

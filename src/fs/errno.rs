@@ -3,14 +3,79 @@
 //! Every kind is matched, so that a new one cannot be forgotten. Where the choice is not
 //! obvious the reason stands beside it.
 
+use std::io;
+
 use fuser::Errno;
 
+use super::error::FsError;
+use crate::cache::CacheError;
+use crate::model::key::Refusal;
 use crate::store::{ErrorKind, StoreError};
 
 /// An error that can be told to a program.
 pub trait ToErrno {
     /// Returns the number that the system call fails with.
     fn to_errno(&self) -> Errno;
+}
+
+impl ToErrno for FsError {
+    fn to_errno(&self) -> Errno {
+        match self {
+            Self::Cache(error) => error.to_errno(),
+            Self::NameTooLong => Errno::ENAMETOOLONG,
+            Self::NotUtf8 => Errno::EILSEQ,
+            Self::NeverExists => Errno::ENOENT,
+            Self::NotPermitted(_) | Self::ReadOnlyAttribute(_) => Errno::EPERM,
+            Self::Invalid(_) => Errno::EINVAL,
+            Self::ForeignAttribute(_) => Errno::ENOTSUP,
+            Self::BufferTooSmall => Errno::ERANGE,
+        }
+    }
+}
+
+impl ToErrno for CacheError {
+    fn to_errno(&self) -> Errno {
+        match self {
+            Self::NotFound(_) => Errno::ENOENT,
+            // The kernel answers a stale inode by looking its name up again.
+            Self::Gone(_) | Self::Stale { .. } => Errno::ESTALE,
+            Self::Exists(_) => Errno::EEXIST,
+            Self::NotAFolder(_) => Errno::ENOTDIR,
+            Self::IsAFolder(_) => Errno::EISDIR,
+            Self::NotEmpty(_) => Errno::ENOTEMPTY,
+            Self::IntoItself(_) => Errno::EINVAL,
+            Self::Reserved(_) => Errno::EPERM,
+            // `mv` then copies the bytes, which is what crossing this border means.
+            Self::AcrossLocal(_) => Errno::EXDEV,
+            Self::BadName { reason, .. } => reason.to_errno(),
+            Self::NoAttribute(_) => Errno::NO_XATTR,
+            Self::ReadOnly(_) => Errno::EROFS,
+            Self::Full { .. } => Errno::ENOSPC,
+            Self::Store { source, .. } => source.to_errno(),
+            Self::Io { source, .. } => disk_errno(source),
+            Self::Damaged { .. } | Self::Catalog { .. } | Self::Locked(_) => Errno::EIO,
+        }
+    }
+}
+
+impl ToErrno for Refusal {
+    fn to_errno(&self) -> Errno {
+        match self {
+            Self::PartTooLong | Self::TooLong => Errno::ENAMETOOLONG,
+            Self::Internal => Errno::EPERM,
+            Self::FolderMarker | Self::EmptyPart | Self::DotPart | Self::Nul => Errno::EINVAL,
+        }
+    }
+}
+
+/// A full local disk is a full filesystem; whatever else the disk says is not about the
+/// program's own call.
+fn disk_errno(error: &io::Error) -> Errno {
+    match error.kind() {
+        io::ErrorKind::StorageFull => Errno::ENOSPC,
+        io::ErrorKind::QuotaExceeded => Errno::EDQUOT,
+        _ => Errno::EIO,
+    }
 }
 
 impl ToErrno for StoreError {

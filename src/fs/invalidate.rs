@@ -12,33 +12,10 @@ use std::thread::JoinHandle;
 use fuser::{INodeNo, Notifier};
 use tokio::sync::oneshot;
 
-/// What the kernel must forget.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Invalidation {
-    /// The content and the attributes of an inode.
-    Content(u64),
-    /// The attributes of an inode.
-    Attributes(u64),
-    /// What a name means, also if it means "no such file"; and the listing of its folder.
-    Name {
-        /// The folder's inode.
-        parent: u64,
-        /// The name in it.
-        name: String,
-    },
-    /// A name that is gone; inotify watchers are told.
-    Deleted {
-        /// The folder's inode.
-        parent: u64,
-        /// The inode that had the name.
-        ino: u64,
-        /// The name.
-        name: String,
-    },
-}
+use crate::cache::Seen;
 
 enum Message {
-    Invalidate(Invalidation),
+    Announce(Seen),
     Barrier(oneshot::Sender<()>),
     Stop,
 }
@@ -72,8 +49,8 @@ pub fn queue() -> (InvalidationQueue, PendingInvalidations) {
 
 impl InvalidationQueue {
     /// Hands in a change; after the thread's end there is no kernel to tell and it is dropped.
-    pub fn push(&self, invalidation: Invalidation) {
-        self.sender.send(Message::Invalidate(invalidation)).ok();
+    pub fn push(&self, seen: Seen) {
+        self.sender.send(Message::Announce(seen)).ok();
     }
 
     /// Returns when everything handed in so far has been announced, or never will be.
@@ -88,12 +65,12 @@ impl InvalidationQueue {
 impl PendingInvalidations {
     /// Starts to announce to the kernel.
     pub fn start(self, notifier: Notifier) -> io::Result<InvalidationThread> {
-        self.start_with(move |invalidation| announce(&notifier, invalidation))
+        self.start_with(move |seen| announce(&notifier, seen))
     }
 
     fn start_with<F>(self, announce: F) -> io::Result<InvalidationThread>
     where
-        F: FnMut(&Invalidation) -> io::Result<()> + Send + 'static,
+        F: FnMut(&Seen) -> io::Result<()> + Send + 'static,
     {
         let Self { queue, receiver } = self;
         let thread = std::thread::Builder::new()
@@ -107,10 +84,6 @@ impl InvalidationThread {
     /// Ends the thread after what was handed in; to be called when the kernel's session is
     /// over, because an announcement may wait for a request that is still to be answered.
     pub fn stop(mut self) {
-        self.join();
-    }
-
-    fn join(&mut self) {
         self.queue.sender.send(Message::Stop).ok();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -122,19 +95,19 @@ impl InvalidationThread {
 
 impl Drop for InvalidationThread {
     fn drop(&mut self) {
-        self.join();
+        self.queue.sender.send(Message::Stop).ok();
     }
 }
 
 fn run<F>(receiver: &Receiver<Message>, mut announce: F)
 where
-    F: FnMut(&Invalidation) -> io::Result<()>,
+    F: FnMut(&Seen) -> io::Result<()>,
 {
     while let Ok(message) = receiver.recv() {
         match message {
-            Message::Invalidate(invalidation) => {
-                if let Err(error) = announce(&invalidation) {
-                    tracing::warn!(%error, ?invalidation, "The kernel was not told of a change");
+            Message::Announce(seen) => {
+                if let Err(error) = announce(&seen) {
+                    tracing::warn!(%error, ?seen, "The kernel was not told of a change");
                 }
             }
             Message::Barrier(done) => {
@@ -146,15 +119,12 @@ where
     }
 }
 
-fn announce(notifier: &Notifier, invalidation: &Invalidation) -> io::Result<()> {
-    let told = match invalidation {
+fn announce(notifier: &Notifier, seen: &Seen) -> io::Result<()> {
+    let told = match seen {
         // From offset 0 to the end; a negative offset means "attributes only" and never waits.
-        Invalidation::Content(ino) => notifier.inval_inode(INodeNo(*ino), 0, 0),
-        Invalidation::Attributes(ino) => notifier.inval_inode(INodeNo(*ino), -1, 0),
-        Invalidation::Name { parent, name } => notifier.inval_entry(INodeNo(*parent), name.as_ref()),
-        Invalidation::Deleted { parent, ino, name } => {
-            notifier.delete(INodeNo(*parent), INodeNo(*ino), name.as_ref())
-        }
+        Seen::Content(ino) => notifier.inval_inode(INodeNo(*ino), 0, 0),
+        Seen::Attributes(ino) => notifier.inval_inode(INodeNo(*ino), -1, 0),
+        Seen::Entry { parent, name } => notifier.inval_entry(INodeNo(*parent), name.as_ref()),
     };
     match told {
         // The kernel does not know the inode or the name: there is nothing to forget.
@@ -167,13 +137,13 @@ fn announce(notifier: &Notifier, invalidation: &Invalidation) -> io::Result<()> 
 mod tests {
     use super::*;
 
-    fn started() -> (InvalidationQueue, InvalidationThread, Receiver<Invalidation>) {
+    fn started() -> (InvalidationQueue, InvalidationThread, Receiver<Seen>) {
         let (queue, pending) = queue();
         let (sender, seen) = channel();
-        let announce = move |invalidation: &Invalidation| {
+        let announce = move |invalidation: &Seen| {
             sender.send(invalidation.clone()).ok();
             match invalidation {
-                Invalidation::Attributes(_) => Err(io::ErrorKind::NotConnected.into()),
+                Seen::Attributes(_) => Err(io::ErrorKind::NotConnected.into()),
                 _ => Ok(()),
             }
         };
@@ -184,7 +154,7 @@ mod tests {
     #[test]
     fn changes_are_announced_in_order_also_those_from_before_the_start() {
         let (queue, pending) = queue();
-        queue.push(Invalidation::Content(2));
+        queue.push(Seen::Content(2));
         let (sender, seen) = channel();
         let thread = pending
             .start_with(move |invalidation| {
@@ -192,17 +162,17 @@ mod tests {
                 Ok(())
             })
             .unwrap();
-        queue.push(Invalidation::Name { parent: 1, name: "a".to_owned() });
+        queue.push(Seen::Entry { parent: 1, name: "a".to_owned() });
         thread.stop();
         let seen: Vec<_> = seen.iter().collect();
-        assert_eq!(seen, [Invalidation::Content(2), Invalidation::Name { parent: 1, name: "a".to_owned() }]);
+        assert_eq!(seen, [Seen::Content(2), Seen::Entry { parent: 1, name: "a".to_owned() }]);
     }
 
     #[test]
     fn an_announcement_that_fails_does_not_end_the_others() {
         let (queue, thread, seen) = started();
-        queue.push(Invalidation::Attributes(7));
-        queue.push(Invalidation::Content(8));
+        queue.push(Seen::Attributes(7));
+        queue.push(Seen::Content(8));
         thread.stop();
         assert_eq!(seen.iter().count(), 2);
     }
@@ -210,16 +180,16 @@ mod tests {
     #[tokio::test]
     async fn the_barrier_returns_after_what_was_handed_in_before() {
         let (queue, _thread, seen) = started();
-        queue.push(Invalidation::Content(3));
+        queue.push(Seen::Content(3));
         queue.announced().await;
-        assert_eq!(seen.try_recv(), Ok(Invalidation::Content(3)));
+        assert_eq!(seen.try_recv(), Ok(Seen::Content(3)));
     }
 
     #[tokio::test]
     async fn after_the_end_nothing_waits_and_nothing_fails() {
         let (queue, thread, _seen) = started();
         thread.stop();
-        queue.push(Invalidation::Content(3));
+        queue.push(Seen::Content(3));
         queue.announced().await;
     }
 }

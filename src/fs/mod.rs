@@ -5,10 +5,24 @@
 //! they arrive; what needs the network moves to tokio together with its reply. Nothing that
 //! must be correct depends on `release` or `destroy`, which the kernel does not promise.
 
+mod attributes;
 pub mod busy;
+mod change_tree;
+mod durability;
 pub mod errno;
+pub mod error;
+mod file_io;
+pub mod front;
+mod fuse;
 mod fusermount;
 pub mod invalidate;
+mod lookup;
 pub mod mount;
 pub mod mount_table;
 pub mod mountpoint;
+mod name;
+mod negotiate;
+mod own_xattr;
+mod readdir;
+pub mod serve;
+mod xattr;

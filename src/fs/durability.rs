@@ -1,0 +1,34 @@
+//! `flush`, `fsync` of files and folders: when a program is told that its bytes are safe.
+
+use std::sync::Arc;
+
+use fuser::FileHandle;
+
+use super::error::Result;
+use super::file_io::WRITES;
+use super::front::{CloseMode, Front};
+use crate::cache::{Cache, CacheError, Ino};
+
+impl Front {
+    /// Returns whether the close of this handle waits for the bucket.
+    pub(super) fn close_waits(&self, handle: FileHandle) -> bool {
+        handle == WRITES && self.options.close == CloseMode::Flushes
+    }
+
+    /// Returns when a file's changes are as safe as the mount was asked to make them.
+    pub(super) async fn fsync(&self, ino: Ino) -> Result<()> {
+        self.on_local_disk(ino).await
+    }
+
+    /// Returns when the names made and removed in a folder are as safe.
+    pub(super) async fn fsync_folder(&self, folder: Ino) -> Result<()> {
+        self.on_local_disk(folder).await
+    }
+
+    /// The local disk may take its time, so it is not waited for on a thread of the runtime.
+    async fn on_local_disk(&self, ino: Ino) -> Result<()> {
+        let cache: Arc<Cache> = Arc::clone(&self.cache);
+        let written = tokio::task::spawn_blocking(move || cache.make_durable(ino)).await;
+        Ok(written.unwrap_or(Err(CacheError::Gone(ino)))?)
+    }
+}

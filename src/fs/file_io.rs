@@ -1,0 +1,114 @@
+//! Content: `open`, `create`, `read`, `write`, `flush`, `release`, `fsync`.
+//!
+//! A write never waits for the network, and a read waits only for bytes that are absent. The
+//! handle numbers that the kernel is given say only what a file was opened for: all else hangs
+//! on the inode, because a mapping may write long after the handle's close.
+
+use std::ffi::OsStr;
+
+use fuser::{FileAttr, FileHandle, FopenFlags, OpenAccMode, OpenFlags, WriteFlags};
+
+use super::change_tree::NodeKind;
+use super::error::Result;
+use super::front::{Caller, Front};
+use super::name;
+use crate::cache::attributes::SetAttr;
+use crate::cache::content::ReadOutcome;
+use crate::cache::file::Access;
+use crate::cache::{CacheError, Ino};
+
+/// An open file, as the kernel is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Opened {
+    pub(super) handle: FileHandle,
+    pub(super) flags: FopenFlags,
+}
+
+/// What a read asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) offset: u64,
+    pub(super) len: u32,
+}
+
+/// The handle of a file that is open for reading only.
+const READS: FileHandle = FileHandle(1);
+/// The handle of a file that is open for writing.
+pub(super) const WRITES: FileHandle = FileHandle(2);
+
+impl Front {
+    /// Opens a file, and empties it if asked to.
+    pub(super) fn open(&self, ino: Ino, flags: OpenFlags, caller: Caller) -> Result<Opened> {
+        let access = access_of(flags);
+        self.cache.open_file(ino, access)?;
+        if flags.0 & libc::O_TRUNC != 0 {
+            let empty = SetAttr { size: Some(0), ..SetAttr::default() };
+            if let Err(failed) = self.set_attr(ino, empty, caller) {
+                self.cache.release(ino);
+                return Err(failed);
+            }
+        }
+        Ok(opened(access))
+    }
+
+    /// Makes a file and opens it.
+    pub(super) fn create(
+        &self,
+        parent: Ino,
+        name: &OsStr,
+        (mode, flags): (u32, OpenFlags),
+        caller: Caller,
+    ) -> Result<(FileAttr, Opened)> {
+        let name = name::new(name)?;
+        let node = self.new_node(parent, mode, caller, NodeKind::File)?;
+        let attr = match self.cache.create(parent, name, node) {
+            // Somebody else's file appeared that the kernel has not heard of yet.
+            Err(CacheError::Exists(_)) if flags.0 & libc::O_EXCL == 0 => self.cache.lookup(parent, name)?,
+            made => made?,
+        };
+        let opened = self.open(attr.ino, flags, caller)?;
+        Ok((self.get_attr(attr.ino)?, opened))
+    }
+
+    /// Closes a file.
+    pub(super) fn release(&self, ino: Ino) -> Result<()> {
+        self.cache.release(ino);
+        Ok(())
+    }
+
+    /// Reads what is there, or says that something must be fetched.
+    pub(super) fn read(&self, ino: Ino, span: Span) -> Result<ReadOutcome> {
+        Ok(self.cache.read(ino, span.offset, u64::from(span.len))?)
+    }
+
+    /// Writes, and takes privileges from the file if the kernel asks for that.
+    pub(super) fn write(&self, ino: Ino, offset: u64, bytes: &[u8], flags: WriteFlags) -> Result<()> {
+        if flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
+            self.drop_privileges(ino)?;
+        }
+        Ok(self.cache.write(ino, offset, bytes)?)
+    }
+
+    /// Reads, fetching first what is absent.
+    pub(super) async fn read_fetched(&self, ino: Ino, span: Span) -> Result<Vec<u8>> {
+        Ok(self.hydrator.read(ino, span.offset, u64::from(span.len)).await?)
+    }
+}
+
+fn access_of(flags: OpenFlags) -> Access {
+    match flags.acc_mode() {
+        OpenAccMode::O_RDONLY => Access::Read,
+        OpenAccMode::O_WRONLY | OpenAccMode::O_RDWR => Access::Write,
+    }
+}
+
+/// The kernel keeps its pages over opens (we say when they are wrong) and does not report the
+/// close of a file that cannot have been changed.
+fn opened(access: Access) -> Opened {
+    match access {
+        Access::Read => {
+            Opened { handle: READS, flags: FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH }
+        }
+        Access::Write => Opened { handle: WRITES, flags: FopenFlags::FOPEN_KEEP_CACHE },
+    }
+}

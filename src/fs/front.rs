@@ -1,0 +1,72 @@
+//! The answers to the kernel's requests, without fuser's reply types.
+//!
+//! Each family of requests has a file of its own; here is what they share. Only reads of
+//! absent bytes and flushes wait for the network, and they are `async`; all else is answered
+//! from memory or the local disk.
+
+use std::sync::Arc;
+
+use crate::cache::Cache;
+use crate::cache::hydrate::Hydrator;
+use crate::os::clock::SharedClock;
+
+/// Who owns what has no owner of its own, and how durable a flush is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrontOptions {
+    /// Owner of files that were never given another.
+    pub uid: u32,
+    /// Group of files that were never given another.
+    pub gid: u32,
+    /// What `close` waits for.
+    pub close: CloseMode,
+    /// What `fsync` waits for.
+    pub fsync: FsyncMode,
+}
+
+/// What `close` of a changed file waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseMode {
+    /// Nothing; the file is flushed in the background.
+    Returns,
+    /// The file is in the bucket (`--write-back=0`).
+    Flushes,
+}
+
+/// What `fsync` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FsyncMode {
+    /// Object and index are in the bucket.
+    Remote,
+    /// The change is on the local disk (`--fsync=local`).
+    Local,
+}
+
+/// Answers the kernel's requests from the cache.
+pub struct Front {
+    pub(super) cache: Arc<Cache>,
+    pub(super) hydrator: Arc<Hydrator>,
+    pub(super) clock: SharedClock,
+    pub(super) options: FrontOptions,
+}
+
+/// Who makes a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Caller {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+impl Caller {
+    /// Returns whether the caller may do what others may not.
+    pub(super) fn is_root(self) -> bool {
+        self.uid == 0
+    }
+}
+
+impl Front {
+    /// Returns answers from this cache.
+    pub fn new(cache: Arc<Cache>, hydrator: Arc<Hydrator>, options: FrontOptions) -> Self {
+        let clock = Arc::clone(cache.clock());
+        Self { cache, hydrator, clock, options }
+    }
+}

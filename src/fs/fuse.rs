@@ -1,0 +1,382 @@
+//! The adapter between fuser and [`Front`]: decodes, calls, replies; nothing else.
+//!
+//! What memory or the local disk can answer is answered on the thread that asks. A read of
+//! absent bytes and a flush go to tokio together with their reply. A panic in an answer is an
+//! I/O error to one program, never the end of the mount.
+
+use std::ffi::OsStr;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use fuser::{
+    AccessFlags, BsdFileFlags, Errno, FileAttr, FileHandle, Filesystem, INodeNo, KernelConfig, LockOwner,
+    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+use tokio::runtime::Handle;
+
+use super::errno::ToErrno;
+use super::error::{FsError, Result};
+use super::file_io::Span;
+use super::front::{Caller, Front};
+use super::negotiate::{self, FOR_EVER, GENERATION};
+use super::xattr::Answer;
+use crate::cache::attributes::SetAttr;
+use crate::cache::content::ReadOutcome;
+
+/// What fuser calls.
+pub(super) struct Adapter {
+    front: Arc<Front>,
+    runtime: Handle,
+}
+
+impl Adapter {
+    pub(super) fn new(front: Arc<Front>, runtime: Handle) -> Self {
+        Self { front, runtime }
+    }
+
+    /// Runs an answer and turns what goes wrong into an errno.
+    fn answer<T>(
+        &self,
+        what: &'static str,
+        answer: impl FnOnce(&Front) -> Result<T>,
+    ) -> std::result::Result<T, Errno> {
+        match catch_unwind(AssertUnwindSafe(|| answer(&self.front))) {
+            Ok(Ok(answered)) => Ok(answered),
+            Ok(Err(failed)) => Err(report(what, &failed)),
+            Err(_) => {
+                tracing::error!(request = what, "A request of the kernel ended in a panic");
+                Err(Errno::EIO)
+            }
+        }
+    }
+
+    fn empty(&self, what: &'static str, reply: ReplyEmpty, answer: impl FnOnce(&Front) -> Result<()>) {
+        match self.answer(what, answer) {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn entry(&self, what: &'static str, reply: ReplyEntry, answer: impl FnOnce(&Front) -> Result<FileAttr>) {
+        match self.answer(what, answer) {
+            Ok(attr) => reply.entry(&FOR_EVER, &attr, GENERATION),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn attr(&self, what: &'static str, reply: ReplyAttr, answer: impl FnOnce(&Front) -> Result<FileAttr>) {
+        match self.answer(what, answer) {
+            Ok(attr) => reply.attr(&FOR_EVER, &attr),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn xattr(&self, what: &'static str, reply: ReplyXattr, answer: impl FnOnce(&Front) -> Result<Answer>) {
+        match self.answer(what, answer) {
+            Ok(Answer::Size(size)) => reply.size(size),
+            Ok(Answer::Data(data)) => reply.data(&data),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    /// Replies from tokio: the answer waits for the network.
+    fn empty_later<F>(&self, what: &'static str, reply: ReplyEmpty, answer: impl FnOnce(Arc<Front>) -> F)
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let answer = answer(Arc::clone(&self.front));
+        self.runtime.spawn(async move {
+            match answer.await {
+                Ok(()) => reply.ok(),
+                Err(failed) => reply.error(report(what, &failed)),
+            }
+        });
+    }
+
+    fn read_later(&self, ino: INodeNo, span: Span, reply: ReplyData) {
+        let front = Arc::clone(&self.front);
+        self.runtime.spawn(async move {
+            match front.read_fetched(ino.0, span).await {
+                Ok(bytes) => reply.data(&bytes),
+                Err(failed) => reply.error(report("read", &failed)),
+            }
+        });
+    }
+}
+
+/// Returns the errno for a failure, and logs it if it is not the program's own doing.
+fn report(what: &'static str, failed: &FsError) -> Errno {
+    if failed.is_trouble() {
+        tracing::warn!(
+            request = what,
+            error = failed as &dyn std::error::Error,
+            "A request of the kernel failed"
+        );
+    }
+    failed.to_errno()
+}
+
+fn caller(request: &Request) -> Caller {
+    Caller { uid: request.uid(), gid: request.gid() }
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        negotiate::agree(config);
+        Ok(())
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        match self.answer("lookup", |front| front.lookup(parent.0, name)) {
+            Ok(Some(attr)) => reply.entry(&FOR_EVER, &attr, GENERATION),
+            Ok(None) => reply.entry(&FOR_EVER, &negotiate::NO_FILE, GENERATION),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
+        // There is no reply that could fail.
+        self.answer("forget", |front| front.forget(ino.0, count)).ok();
+    }
+
+    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        self.attr("getattr", reply, |front| front.get_attr(ino.0));
+    }
+
+    fn setattr(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        _atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _handle: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        self.attr("setattr", reply, |front| {
+            let mtime = mtime.map(|time| front.chosen_time(time));
+            front.set_attr(ino.0, SetAttr { mode, uid, gid, mtime, size }, caller(request))
+        });
+    }
+
+    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        match self.answer("readlink", |front| front.read_link(ino.0)) {
+            Ok(target) => reply.data(target.as_bytes()),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn mknod(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: u32, reply: ReplyEntry) {
+        self.entry("mknod", reply, |_| Err(FsError::NotPermitted("A device, pipe or socket")));
+    }
+
+    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {
+        self.entry("mkdir", reply, |front| front.make_folder(parent.0, name, mode, caller(request)));
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.empty("unlink", reply, |front| front.unlink(parent.0, name));
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.empty("rmdir", reply, |front| front.remove_folder(parent.0, name));
+    }
+
+    fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        self.entry("symlink", reply, |front| front.make_symlink(parent.0, name, target, caller(request)));
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.empty("rename", reply, |front| front.rename((parent.0, name), (new_parent.0, new_name), flags));
+    }
+
+    fn link(&self, _: &Request, _: INodeNo, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
+        self.entry("link", reply, |_| Err(FsError::NotPermitted("A second name of one file")));
+    }
+
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        match self.answer("open", |front| front.open(ino.0, flags, caller(request))) {
+            Ok(opened) => reply.opened(opened.handle, opened.flags),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        len: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let span = Span { offset, len };
+        match self.answer("read", |front| front.read(ino.0, span)) {
+            Ok(ReadOutcome::Data(bytes)) => reply.data(&bytes),
+            Ok(ReadOutcome::Missing(_)) => self.read_later(ino, span, reply),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        data: &[u8],
+        flags: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        match self.answer("write", |front| front.write(ino.0, offset, data, flags)) {
+            // A request carries at most 1 MiB.
+            Ok(()) => reply.written(data.len() as u32),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn flush(&self, _: &Request, ino: INodeNo, handle: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        if self.front.close_waits(handle) {
+            self.empty_later("flush", reply, |front| async move { front.fsync(ino.0).await });
+        } else {
+            reply.ok();
+        }
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.empty("release", reply, |front| front.release(ino.0));
+    }
+
+    fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.empty_later("fsync", reply, |front| async move { front.fsync(ino.0).await });
+    }
+
+    fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        // The kernel takes this for "needs no opening", keeps listings, and does not ask again.
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, after: u64, mut reply: ReplyDirectory) {
+        match self.answer("readdir", |front| front.read_folder(ino.0, after, &mut reply)) {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        after: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        match self.answer("readdirplus", |front| front.read_folder_plus(ino.0, after, &mut reply)) {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.empty_later("fsyncdir", reply, |front| async move { front.fsync_folder(ino.0).await });
+    }
+
+    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        match self.answer("statfs", |front| Ok(front.totals())) {
+            Ok(t) => {
+                reply.statfs(
+                    t.blocks,
+                    t.free,
+                    t.free,
+                    t.files,
+                    t.free_files,
+                    t.block_bytes,
+                    t.name_bytes,
+                    t.block_bytes,
+                );
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn setxattr(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _: u32,
+        reply: ReplyEmpty,
+    ) {
+        self.empty("setxattr", reply, |front| front.set_xattr(ino.0, name, value, flags));
+    }
+
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, room: u32, reply: ReplyXattr) {
+        self.xattr("getxattr", reply, |front| front.get_xattr(ino.0, name, room));
+    }
+
+    fn listxattr(&self, _: &Request, ino: INodeNo, room: u32, reply: ReplyXattr) {
+        self.xattr("listxattr", reply, |front| front.list_xattrs(ino.0, room));
+    }
+
+    fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.empty("removexattr", reply, |front| front.remove_xattr(ino.0, name));
+    }
+
+    fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
+        // The kernel checks permissions itself and does not ask again.
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let how = (mode, OpenFlags(flags));
+        match self.answer("create", |front| front.create(parent.0, name, how, caller(request))) {
+            Ok((attr, opened)) => reply.created(&FOR_EVER, &attr, GENERATION, opened.handle, opened.flags),
+            Err(errno) => reply.error(errno),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A filesystem at work: mounted, with its session and its invalidations running.
+//!
+//! The session ends when the kernel says so: after our unmount or anybody else's, once the
+//! last open file is closed. `umount` never waits for us, so whoever owns this waits for the
+//! end and drains what is unsynced then.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use fuser::SessionACL;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::front::Front;
+use super::fuse::Adapter;
+use super::invalidate::{InvalidationThread, PendingInvalidations};
+use super::mount::{self, Detach, Mount, MountError, MountOptions, UnmountError, Unmounted};
+use super::mountpoint::Mountpoint;
+use super::negotiate;
+
+/// How far the kernel reads ahead, in KiB: one read request.
+const READ_AHEAD_KIB: u32 = 1024;
+
+/// A mounted filesystem that answers.
+#[derive(Debug)]
+pub struct Serving {
+    mount: Mount,
+    ended: Option<oneshot::Receiver<io::Result<()>>>,
+    _invalidations: InvalidationThread,
+}
+
+/// Mounts on `point` and answers the kernel's requests from `front`.
+///
+/// What must wait for the network runs on `runtime`; `invalidations` are announced from now on.
+pub fn serve(
+    front: Arc<Front>,
+    point: &Mountpoint,
+    options: &MountOptions,
+    runtime: &Handle,
+    invalidations: PendingInvalidations,
+) -> Result<Serving, MountError> {
+    let failed = |source| MountError::Io { path: point.path().to_owned(), source };
+    let (device, mount) = mount::mount(point, options)?;
+    let adapter = Adapter::new(front, runtime.clone());
+    // Who may look in is decided by the kernel (`allow_other`), not once more by fuser.
+    let session = fuser::Session::from_fd(adapter, device, SessionACL::All, negotiate::session_config())
+        .map_err(failed)?;
+    let invalidations = invalidations.start(session.notifier()).map_err(failed)?;
+    let (end, ended) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("bayou-session".to_owned())
+        .spawn(move || end.send(session.run()))
+        .map_err(failed)?;
+    if let Err(error) = mount.raise_read_ahead(READ_AHEAD_KIB) {
+        tracing::debug!(%error, "The kernel's read-ahead stays as it is");
+    }
+    Ok(Serving { mount, ended: Some(ended), _invalidations: invalidations })
+}
+
+impl Serving {
+    /// Returns where it is mounted.
+    pub fn path(&self) -> &Path {
+        self.mount.path()
+    }
+
+    /// Returns whether it is still the mount that is seen there.
+    pub fn is_in_place(&self) -> io::Result<bool> {
+        self.mount.is_in_place()
+    }
+
+    /// Unmounts it; what is open goes on until it is closed.
+    pub fn unmount(&self, detach: Detach) -> Result<Unmounted, UnmountError> {
+        self.mount.unmount(detach)
+    }
+
+    /// Waits for the end of the session, whoever unmounted; returns at once after the end.
+    pub async fn ended(&mut self) -> io::Result<()> {
+        let Some(ended) = &mut self.ended else { return Ok(()) };
+        let result = ended.await;
+        self.ended = None;
+        result.unwrap_or_else(|_| Err(io::Error::other("The thread of the FUSE session has panicked")))
+    }
+}

@@ -1,0 +1,26 @@
+//! What programs do to a mount, through the kernel: every call, with its errors.
+
+#![expect(clippy::unwrap_used, reason = "a check that cannot be made has failed")]
+
+mod attributes;
+mod content;
+mod names;
+mod remote;
+mod shelf;
+mod world;
+mod xattrs;
+
+/// Returns the errno with which a call was refused.
+#[track_caller]
+fn errno<T>(outcome: std::io::Result<T>) -> i32 {
+    match outcome {
+        Ok(_) => panic!("the call was not refused"),
+        Err(refused) => refused.raw_os_error().unwrap(),
+    }
+}
+
+/// Returns the errno with which a call of rustix's was refused.
+#[track_caller]
+fn sys_errno<T>(outcome: rustix::io::Result<T>) -> i32 {
+    errno(outcome.map_err(std::io::Error::from))
+}

@@ -1,0 +1,215 @@
+//! Making, listing, renaming and removing names.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
+
+use super::world::World;
+use super::{errno, sys_errno};
+
+fn listed(path: &Path) -> BTreeSet<String> {
+    fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn files_and_folders_appear_and_vanish_in_listings() {
+    let world = World::new();
+    fs::create_dir(world.path("a")).unwrap();
+    fs::create_dir(world.path("a/b")).unwrap();
+    File::create(world.path("a/ünï cödé")).unwrap();
+    assert_eq!(listed(&world.path("")), set(&["a"]));
+    assert_eq!(listed(&world.path("a")), set(&["b", "ünï cödé"]));
+    fs::remove_file(world.path("a/ünï cödé")).unwrap();
+    fs::remove_dir(world.path("a/b")).unwrap();
+    assert_eq!(listed(&world.path("a")), set(&[]));
+    assert!(!world.path("a/b").exists());
+}
+
+#[test]
+fn a_long_listing_is_complete_and_shows_each_name_once() {
+    let world = World::new();
+    let names: BTreeSet<String> = (0..3000).map(|n| format!("file with a rather long name {n:06}")).collect();
+    names.iter().for_each(|name| drop(File::create(world.path(name)).unwrap()));
+    let seen: Vec<_> = fs::read_dir(world.path("")).unwrap().map(|e| e.unwrap()).collect();
+    assert_eq!(seen.len(), names.len());
+    assert!(seen.iter().all(|entry| entry.metadata().unwrap().ino() == rustix_ino(entry)));
+    assert_eq!(listed(&world.path("")), names);
+}
+
+fn rustix_ino(entry: &fs::DirEntry) -> u64 {
+    use std::os::unix::fs::DirEntryExt;
+    entry.ino()
+}
+
+#[test]
+fn names_that_are_removed_while_a_listing_is_read_hide_no_others() {
+    let world = World::new();
+    (0..2000).for_each(|n| drop(File::create(world.path(format!("{n:04}-{}", "x".repeat(100)))).unwrap()));
+    let mut removed = 0;
+    for entry in fs::read_dir(world.path("")).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+        removed += 1;
+    }
+    assert_eq!(removed, 2000);
+    assert_eq!(listed(&world.path("")), set(&[]));
+}
+
+#[test]
+fn dot_and_dot_dot_are_listed_with_their_inodes() {
+    let world = World::new();
+    fs::create_dir(world.path("a")).unwrap();
+    let folder = File::open(world.path("a")).unwrap();
+    let entries: Vec<_> = rustix::fs::Dir::read_from(&folder).unwrap().map(|entry| entry.unwrap()).collect();
+    let ino =
+        |name: &str| entries.iter().find(|e| e.file_name().to_bytes() == name.as_bytes()).unwrap().ino();
+    assert_eq!(ino("."), fs::metadata(world.path("a")).unwrap().ino());
+    assert_eq!(ino(".."), fs::metadata(world.path("")).unwrap().ino());
+}
+
+#[test]
+fn a_folder_with_names_in_it_is_not_removed() {
+    let world = World::new();
+    fs::create_dir_all(world.path("a/b")).unwrap();
+    assert_eq!(errno(fs::remove_dir(world.path("a"))), libc::ENOTEMPTY);
+    assert_eq!(errno(fs::remove_file(world.path("a"))), libc::EISDIR);
+    assert_eq!(errno(fs::create_dir(world.path("a"))), libc::EEXIST);
+}
+
+#[test]
+fn what_a_path_goes_through_must_be_a_folder() {
+    let world = World::new();
+    File::create(world.path("f")).unwrap();
+    assert_eq!(errno(File::open(world.path("f/x"))), libc::ENOTDIR);
+    assert_eq!(errno(fs::remove_dir(world.path("f"))), libc::ENOTDIR);
+    assert_eq!(errno(File::create(world.path("absent/x"))), libc::ENOENT);
+}
+
+#[test]
+fn a_rename_takes_the_place_of_an_existing_file() {
+    let world = World::new();
+    world.write("new", b"new");
+    world.write("old", b"old");
+    world.rename("new", "old").unwrap();
+    assert_eq!(fs::read(world.path("old")).unwrap(), b"new");
+    assert_eq!(listed(&world.path("")), set(&["old"]));
+}
+
+#[test]
+fn a_folder_is_renamed_with_all_that_is_below() {
+    let world = World::with(&[("a/b/remote", b"far")]);
+    world.write("a/b/local", b"near");
+    fs::create_dir(world.path("c")).unwrap();
+    world.rename("a", "c/d").unwrap();
+    assert_eq!(fs::read(world.path("c/d/b/remote")).unwrap(), b"far");
+    assert_eq!(fs::read(world.path("c/d/b/local")).unwrap(), b"near");
+    assert_eq!(listed(&world.path("")), set(&["c"]));
+    assert!(!world.path("a/b").exists());
+}
+
+#[test]
+fn renames_that_cannot_be_are_refused() {
+    let world = World::new();
+    fs::create_dir_all(world.path("a/b")).unwrap();
+    fs::create_dir_all(world.path("full/x")).unwrap();
+    world.write("f", b"");
+    assert_eq!(errno(world.rename("a", "a/b/c")), libc::EINVAL);
+    assert_eq!(errno(world.rename("a", "full")), libc::ENOTEMPTY);
+    assert_eq!(errno(world.rename("a", "f")), libc::ENOTDIR);
+    assert_eq!(errno(world.rename("f", "a")), libc::EISDIR);
+    assert_eq!(errno(world.rename("absent", "x")), libc::ENOENT);
+    world.rename("f", "f").unwrap();
+    world.rename("a/b", "a/b").unwrap();
+}
+
+#[test]
+fn a_rename_that_must_not_replace_does_not() {
+    let world = World::new();
+    world.write("a", b"a");
+    world.write("b", b"b");
+    let rename = |to: &str, flags| renameat_with(CWD, world.path("a"), CWD, world.path(to), flags);
+    assert_eq!(sys_errno(rename("b", RenameFlags::NOREPLACE)), libc::EEXIST);
+    assert_eq!(sys_errno(rename("b", RenameFlags::EXCHANGE)), libc::EINVAL);
+    rename("c", RenameFlags::NOREPLACE).unwrap();
+    assert_eq!(listed(&world.path("")), set(&["b", "c"]));
+}
+
+#[test]
+fn a_symbolic_link_keeps_its_target_whatever_it_is() {
+    let world = World::new();
+    symlink("no such/ünï", world.path("l")).unwrap();
+    assert_eq!(fs::read_link(world.path("l")).unwrap(), Path::new("no such/ünï"));
+    assert_eq!(fs::symlink_metadata(world.path("l")).unwrap().len(), "no such/ünï".len() as u64);
+    assert_eq!(errno(File::open(world.path("l"))), libc::ENOENT);
+    world.write("f", b"through");
+    fs::remove_file(world.path("l")).unwrap();
+    symlink("f", world.path("l")).unwrap();
+    assert_eq!(fs::read(world.path("l")).unwrap(), b"through");
+}
+
+#[test]
+fn names_that_no_key_can_have_are_refused() {
+    let world = World::new();
+    let not_utf8 = world.path(OsStr::from_bytes(b"a\xff"));
+    assert_eq!(errno(File::create(&not_utf8)), libc::EILSEQ);
+    assert_eq!(errno(File::open(&not_utf8)), libc::ENOENT);
+    assert_eq!(errno(symlink(OsStr::from_bytes(b"\xff"), world.path("l"))), libc::EILSEQ);
+    assert_eq!(errno(File::create(world.path("x".repeat(256)))), libc::ENAMETOOLONG);
+    assert_eq!(errno(File::open(world.path("x".repeat(256)))), libc::ENAMETOOLONG);
+    File::create(world.path("x".repeat(255))).unwrap();
+}
+
+#[test]
+fn a_key_of_more_than_1024_bytes_cannot_be_made() {
+    let world = World::new();
+    let deep = ["d".repeat(250), "d".repeat(250), "d".repeat(250), "d".repeat(250)].join("/");
+    fs::create_dir_all(world.path(&deep)).unwrap();
+    File::create(world.path(format!("{deep}/{}", "x".repeat(20)))).unwrap();
+    assert_eq!(errno(File::create(world.path(format!("{deep}/{}", "x".repeat(21))))), libc::ENAMETOOLONG);
+    world.write("f", b"");
+    assert_eq!(errno(world.rename("f", &format!("{deep}/{}", "y".repeat(21)))), libc::ENAMETOOLONG);
+}
+
+#[test]
+fn reserved_names_are_hidden_and_refused_at_the_root_only() {
+    let world = World::new();
+    for reserved in ["_index", "_control", ".datastore-index.json", ".push-queue.json"] {
+        assert_eq!(errno(File::create(world.path(reserved))), libc::EPERM, "{reserved}");
+        assert_eq!(errno(fs::create_dir(world.path(reserved))), libc::EPERM, "{reserved}");
+        assert_eq!(errno(fs::metadata(world.path(reserved))), libc::ENOENT, "{reserved}");
+    }
+    world.write("f", b"");
+    assert_eq!(errno(world.rename("f", "_control")), libc::EPERM);
+    fs::create_dir_all(world.path("a/_control")).unwrap();
+}
+
+#[test]
+fn second_names_and_special_files_are_not_permitted() {
+    let world = World::new();
+    world.write("f", b"");
+    assert_eq!(errno(fs::hard_link(world.path("f"), world.path("g"))), libc::EPERM);
+    let made = mknodat(CWD, world.path("fifo"), FileType::Fifo, Mode::RUSR, 0);
+    assert_eq!(sys_errno(made), libc::EPERM);
+}
+
+#[test]
+fn a_machine_local_file_works_but_does_not_change_its_kind_by_a_rename() {
+    let world = World::new();
+    world.write(".lock", b"pid 7");
+    assert_eq!(fs::read(world.path(".lock")).unwrap(), b"pid 7");
+    world.write("f", b"");
+    assert_eq!(
+        errno(world.rename("f", "a.lock").and_then(|()| world.rename("a.lock", ".lock"))),
+        libc::EXDEV
+    );
+    assert!(world.cache.watermark().is_dirty());
+    fs::remove_file(world.path(".lock")).unwrap();
+}
