@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::store::s3_options::S3Options;
+
 /// What it takes to open a bucket and this machine's cache of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionOptions {
@@ -19,13 +21,11 @@ pub struct SessionOptions {
     pub cache_size: Option<u64>,
     /// What stays free on the cache's disk.
     pub cache_min_free: MinFree,
-    /// How long a request, or an upload without progress, may take.
-    pub timeout: Duration,
     /// What happens to a file that was changed here and elsewhere.
     pub on_conflict: OnConflict,
     /// Nothing is written to the bucket.
     pub read_only: bool,
-    /// How to reach an S3 bucket.
+    /// How to reach an S3 bucket. Its timeout is also that of an upload without progress.
     pub s3: S3Options,
 }
 
@@ -75,21 +75,6 @@ pub enum OnConflict {
     Ours,
     /// The bucket's version replaces ours.
     Theirs,
-}
-
-/// How to reach an S3 bucket, beyond what the SDK finds out by itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct S3Options {
-    /// The profile in the shared configuration files.
-    pub profile: Option<String>,
-    /// The bucket's region.
-    pub region: Option<String>,
-    /// The server's address, for stores that are not AWS.
-    pub endpoint_url: Option<String>,
-    /// The bucket is part of the path, not of the host name.
-    pub force_path_style: bool,
-    /// Requests carry no signature: public buckets.
-    pub no_sign_request: bool,
 }
 
 /// What a session tells whoever started it, in this order: some `Working`, one `Ready`, some
