@@ -85,6 +85,8 @@ pub enum Action {
     CutBody(u64),
     /// The answer's body stops after this many bytes and the connection stays open.
     StallBody(u64),
+    /// The answer's body goes on after this many bytes when the gate opens.
+    HoldBody(u64, Gate),
     /// The answer's body ends after this many bytes, and its length is announced accordingly.
     ShortBody(u64),
     /// The byte at this offset of the answer's body is wrong.

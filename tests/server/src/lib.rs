@@ -4,6 +4,17 @@
 //! byte, as S3 does. A test can make it misbehave on chosen requests ([`Fault`]), count what
 //! was asked of it ([`S3Server::requests`]), and play another client by touching the objects
 //! directly. What other stores do differently is an [`Options`] field.
+//!
+//! ```
+//! use bayou_test_server::{Action, Fault, Op, Options, S3Server};
+//!
+//! let server = S3Server::start(Options::default());
+//! let lost = server.fault(Fault::on(Op::PutObject, Action::ApplyThenCut).key("index").first(1));
+//! // A client at `server.url()` now puts an index, and never learns that it has.
+//! server.put_object("bucket", "index", "what another client wrote");
+//! assert_eq!(lost.fired(), 0);
+//! assert_eq!(server.count(Op::PutObject), 0);
+//! ```
 
 mod access;
 mod backend;

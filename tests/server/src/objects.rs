@@ -187,6 +187,13 @@ pub(crate) fn delete_many(
     store: &Store,
     request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+    let vouched = request
+        .headers
+        .keys()
+        .any(|name| name == "content-md5" || name.as_str().starts_with("x-amz-checksum-"));
+    if !vouched {
+        return Err(s3_error!(InvalidRequest, "Missing required header for this request: Content-MD5"));
+    }
     let input = request.input;
     if input.delete.objects.is_empty() || input.delete.objects.len() > 1000 {
         return Err(s3_error!(MalformedXML, "The XML you provided was not well-formed"));

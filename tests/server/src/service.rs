@@ -110,6 +110,7 @@ async fn before(actions: &[Action], upload: Upload) -> Before<'_> {
             | Action::ApplyThenStall
             | Action::CutBody(_)
             | Action::StallBody(_)
+            | Action::HoldBody(..)
             | Action::ShortBody(_)
             | Action::CorruptBody(_) => {}
         }
@@ -134,6 +135,7 @@ async fn after(actions: &[Action]) -> After<'_> {
             Action::ApplyThenStall => std::future::pending().await,
             Action::CutBody(bytes) => damage = Damage::Cut(*bytes),
             Action::StallBody(bytes) => damage = Damage::Stall(*bytes),
+            Action::HoldBody(bytes, gate) => damage = Damage::Hold(*bytes, gate.clone()),
             Action::ShortBody(bytes) => damage = Damage::Short(*bytes),
             Action::CorruptBody(offset) => damage = Damage::Corrupt(*offset),
             Action::Delay(_)
@@ -148,14 +150,13 @@ async fn after(actions: &[Action]) -> After<'_> {
     After::Answer(damage)
 }
 
-fn finish(answer: Response<Body>, progress: &Arc<Progress>, damage: Damage) -> Response<Answer> {
+fn finish(mut answer: Response<Body>, progress: &Arc<Progress>, damage: Damage) -> Response<Answer> {
     progress.answered(answer.status().as_u16());
-    let mut answer = answer.map(|body| Answer::new(body, Arc::clone(progress), damage));
     if matches!(damage, Damage::Short(_)) {
         // The length is announced anew, from the body as it is now.
         answer.headers_mut().remove(header::CONTENT_LENGTH);
     }
-    answer
+    answer.map(|body| Answer::new(body, Arc::clone(progress), damage))
 }
 
 fn refused(refusal: &Refusal) -> Response<Body> {

@@ -1,15 +1,17 @@
 //! Bodies on their way: counted in both directions, and damaged where a fault says so.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use parking_lot::Mutex;
 use s3s::StdError;
 
+use crate::gate::Gate;
 use crate::request_log::Progress;
 
 /// A request's body; counts what arrives, and is damaged or broken off where it is told to.
@@ -86,44 +88,73 @@ impl Body for Upload {
 }
 
 /// What happens to an answer's body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Damage {
     None,
     /// The connection breaks after so many bytes.
     Cut(u64),
     /// Nothing more comes after so many bytes.
     Stall(u64),
+    /// The bytes after so many come when the gate opens.
+    Hold(u64, Gate),
     /// It ends after so many bytes.
     Short(u64),
     /// The byte at this offset is wrong.
     Corrupt(u64),
 }
 
+type Polled = Poll<Option<Result<Frame<Bytes>, StdError>>>;
+
 /// An answer's body.
 pub(crate) struct Answer {
     inner: s3s::Body,
+    /// What came from `inner` and was not sent yet.
+    unsent: Bytes,
     progress: Arc<Progress>,
     damage: Damage,
     sent: u64,
     flushed: bool,
+    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Answer {
     pub(crate) fn new(inner: s3s::Body, progress: Arc<Progress>, damage: Damage) -> Self {
-        Self { inner, progress, damage, sent: 0, flushed: false }
+        Self { inner, unsent: Bytes::new(), progress, damage, sent: 0, flushed: false, waiting: None }
     }
 
     fn limit(&self) -> Option<u64> {
         match self.damage {
-            Damage::Cut(limit) | Damage::Stall(limit) | Damage::Short(limit) => Some(limit),
+            Damage::Cut(limit) | Damage::Stall(limit) | Damage::Hold(limit, _) | Damage::Short(limit) => {
+                Some(limit)
+            }
             Damage::None | Damage::Corrupt(_) => None,
         }
     }
 
-    /// Ends the body in the way of its damage.
-    fn end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
-        match self.damage {
+    /// Takes the next bytes to send off what came, at most up to the limit.
+    fn take(&mut self) -> Bytes {
+        let room = self.limit().map_or(u64::MAX, |limit| limit - self.sent);
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let mut data = self.unsent.split_to(self.unsent.len().min(room));
+        if let Damage::Corrupt(at) = self.damage {
+            data = corrupt(data, at.checked_sub(self.sent));
+        }
+        self.sent += data.len() as u64;
+        self.progress.sent(data.len());
+        data
+    }
+
+    /// Does at the limit what the damage says.
+    fn at_limit(&mut self, cx: &mut Context<'_>) -> Polled {
+        match &self.damage {
             Damage::Stall(_) => Poll::Pending,
+            Damage::Hold(_, gate) => {
+                let gate = gate.clone();
+                let waiting = self.waiting.get_or_insert_with(|| Box::pin(async move { gate.pass().await }));
+                ready!(waiting.as_mut().poll(cx));
+                self.damage = Damage::None;
+                self.next(cx)
+            }
             Damage::Cut(_) if self.flushed => Poll::Ready(Some(Err(broken()))),
             Damage::Cut(_) => {
                 // What was sent is in the connection's buffer: a pause lets it out first.
@@ -135,14 +166,15 @@ impl Answer {
         }
     }
 
-    fn damaged(&self, data: Bytes) -> Bytes {
-        match self.damage {
-            Damage::Corrupt(at) => corrupt(data, at.checked_sub(self.sent)),
-            Damage::None | Damage::Cut(_) | Damage::Stall(_) | Damage::Short(_) => {
-                let room = self.limit().map_or(u64::MAX, |limit| limit - self.sent);
-                data.slice(..data.len().min(usize::try_from(room).unwrap_or(usize::MAX)))
+    fn next(&mut self, cx: &mut Context<'_>) -> Polled {
+        while self.unsent.is_empty() {
+            match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+                Some(Ok(frame)) => self.unsent = frame.into_data().unwrap_or_default(),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
             }
         }
+        Poll::Ready(Some(Ok(Frame::data(self.take()))))
     }
 }
 
@@ -165,36 +197,23 @@ impl Body for Answer {
     type Data = Bytes;
     type Error = StdError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
-        if self.limit() == Some(self.sent) {
-            return self.end(cx);
-        }
-        match Pin::new(&mut self.inner).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                let Ok(data) = frame.into_data() else { return Poll::Ready(None) };
-                let data = self.damaged(data);
-                self.sent += data.len() as u64;
-                self.progress.sent(data.len());
-                Poll::Ready(Some(Ok(Frame::data(data))))
-            }
-            other => other,
-        }
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        if self.limit() == Some(self.sent) { self.at_limit(cx) } else { self.next(cx) }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.damage == Damage::None && self.inner.is_end_stream()
+        matches!(self.damage, Damage::None) && self.unsent.is_empty() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
+        let Some(left) = self.inner.size_hint().exact().map(|left| left + self.unsent.len() as u64) else {
+            return SizeHint::default();
+        };
         match self.damage {
-            Damage::None | Damage::Cut(_) | Damage::Stall(_) | Damage::Corrupt(_) => self.inner.size_hint(),
-            Damage::Short(limit) => match self.inner.size_hint().exact() {
-                Some(whole) => SizeHint::with_exact(whole.min(limit)),
-                None => SizeHint::default(),
-            },
+            Damage::Short(limit) => SizeHint::with_exact(left.min(limit - self.sent)),
+            Damage::None | Damage::Cut(_) | Damage::Stall(_) | Damage::Hold(..) | Damage::Corrupt(_) => {
+                SizeHint::with_exact(left)
+            }
         }
     }
 }

@@ -179,6 +179,23 @@ async fn a_gate_can_hold_the_answer_of_an_applied_request() {
     held.await.unwrap().unwrap();
 }
 
+#[tokio::test]
+async fn a_gate_can_hold_the_rest_of_a_body() {
+    let (server, s3) = start();
+    server.put_object("bucket", "k", vec![1; 100_000]);
+    let gate = Gate::new();
+    server.fault(Fault::on(Op::GetObject, Action::HoldBody(40_000, gate.clone())));
+    let mut body = s3.get_object().bucket("bucket").key("k").send().await.unwrap().body;
+    let mut first = 0;
+    while first < 40_000 {
+        first += body.try_next().await.unwrap().unwrap().len();
+    }
+    gate.wait_for(1).await;
+    assert_eq!((first, server.requests()[0].bytes_out), (40_000, 40_000));
+    gate.open();
+    assert_eq!(body.collect().await.unwrap().into_bytes().len(), 60_000);
+}
+
 #[test]
 fn the_server_answers_while_the_test_s_own_runtime_is_blocked() {
     let (server, s3) = start();
