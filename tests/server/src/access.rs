@@ -56,9 +56,9 @@ impl Policy {
         if *ours == theirs { Ok(()) } else { Err(wrong_region(ours, &theirs)) }
     }
 
-    fn check_framing(&self, headers: &HeaderMap, is_anonymous: bool) -> S3Result {
+    fn check_framing(&self, headers: &HeaderMap, signer: Option<&str>) -> S3Result {
         let is_chunked = headers.contains_key("x-amz-trailer");
-        if is_chunked && (is_anonymous || self.trailers == Trailers::Refused) {
+        if is_chunked && (signer.is_none() || self.trailers == Trailers::Refused) {
             return Err(s3_error!(InvalidRequest, "Invalid payload signature"));
         }
         Ok(())
@@ -80,7 +80,7 @@ impl S3Access for Policy {
             return Err(s3_error!(AccessDenied, "Access Denied"));
         }
         self.check_region(context.headers())?;
-        self.check_framing(context.headers(), signer.is_none())
+        self.check_framing(context.headers(), signer.as_deref())
     }
 }
 

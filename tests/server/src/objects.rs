@@ -33,7 +33,7 @@ pub(crate) fn get(
     };
     condition.judge(&object)?;
     let range = input.range.map(|range| satisfy(range, &object)).transpose()?;
-    let sums = whole_checksum(&object, input.checksum_mode.as_ref(), range.is_some());
+    let sums = whole_checksum(&object, input.checksum_mode.as_ref(), range.as_ref());
     let body = match &range {
         Some(range) => object.body.slice(range.clone()),
         None => object.body.clone(),
@@ -76,7 +76,7 @@ pub(crate) fn head(
     };
     condition.judge(&object)?;
     let range = input.range.map(|range| satisfy(range, &object)).transpose()?;
-    let sums = whole_checksum(&object, input.checksum_mode.as_ref(), range.is_some());
+    let sums = whole_checksum(&object, input.checksum_mode.as_ref(), range.as_ref());
     let bytes = range.as_ref().map_or(object.body.len(), ops::Range::len);
     let output = HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
@@ -143,14 +143,13 @@ pub(crate) fn copy(
     let original = store.get(from_bucket, from_key)?;
     source_condition.judge_source(&original)?;
     let replaces = input.metadata_directive.is_some_and(|d| d.as_str() == MetadataDirective::REPLACE);
-    if !replaces && (from_bucket, from_key) == (input.bucket.as_str(), input.key.as_str()) {
+    let attributes = if replaces {
+        attributes(input.metadata, input.content_type)?
+    } else if (from_bucket, from_key) == (input.bucket.as_str(), input.key.as_str()) {
         return Err(s3_error!(
             InvalidRequest,
             "This copy request is illegal: it copies an object to itself unchanged."
         ));
-    }
-    let attributes = if replaces {
-        attributes(input.metadata, input.content_type)?
     } else {
         Attributes { meta: original.meta, content_type: original.content_type }
     };
@@ -259,9 +258,14 @@ fn satisfy(range: Range, object: &Stored) -> S3Result<ops::Range<usize>> {
     Ok(index(found.start)..index(found.end))
 }
 
-fn whole_checksum(object: &Stored, mode: Option<&ChecksumMode>, ranged: bool) -> s3s::dto::Checksum {
+/// Returns the checksum if it is asked for and covers all that is answered.
+fn whole_checksum(
+    object: &Stored,
+    mode: Option<&ChecksumMode>,
+    range: Option<&ops::Range<usize>>,
+) -> s3s::dto::Checksum {
     let wanted = mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED);
-    if wanted && !ranged { object.checksum.fields() } else { s3s::dto::Checksum::default() }
+    if wanted && range.is_none() { object.checksum.fields() } else { s3s::dto::Checksum::default() }
 }
 
 fn content_type(object: &Stored) -> Option<String> {

@@ -94,7 +94,7 @@ impl Target {
         } else if key.is_empty() {
             on_bucket(method, &query)
         } else {
-            on_object(method, &query, headers.contains_key("x-amz-copy-source"))
+            on_object(method, &query, headers)
         };
         Self { op, bucket: bucket.to_owned(), key: key.to_owned() }
     }
@@ -138,7 +138,8 @@ fn on_bucket(method: &Method, query: &Query<'_>) -> Op {
     }
 }
 
-fn on_object(method: &Method, query: &Query<'_>, is_copy: bool) -> Op {
+fn on_object(method: &Method, query: &Query<'_>, headers: &HeaderMap) -> Op {
+    let is_copy = headers.contains_key("x-amz-copy-source");
     let of_upload = query.has("uploadId");
     match *method {
         Method::HEAD => Op::HeadObject,
