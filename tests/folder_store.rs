@@ -211,7 +211,7 @@ const HOSTILE: [&str; 17] = [
     "a/./b",
     "a\0b",
     ".bayou-folder",
-    ".bayou-folder/lock",
+    ".bayou-folder/locks/0",
     ".bayou-folder/odd/x",
     "%2F",
     "-rf *",
@@ -244,7 +244,7 @@ async fn hostile_keys_are_kept_under_their_true_names_and_escape_nowhere() {
         again.delete(&key(name), &Condition::Always).await.unwrap();
         assert!(again.head(&key(name)).await.unwrap().is_none(), "{name:?}");
     }
-    assert!(root.join(".bayou-folder/lock").exists(), "the machinery is not an object");
+    assert!(root.join(".bayou-folder/locks").exists(), "the machinery is not an object");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! Every ordinary key is an ordinary file at its own path, so any other program can read it.
 //! Machinery lives in `.bayou-folder` and is never listed. Keys that cannot be a path are kept
 //! there too. Writes are atomic and durable when they return, and conditions hold between
-//! processes: a write prepares its bytes aside, then checks and renames under a lock.
+//! processes: a write prepares its bytes aside, then checks and renames under the key's lock.
 //! Symbolic links are never followed.
 
 use std::os::fd::OwnedFd;
@@ -13,7 +13,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
-use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -35,6 +34,7 @@ mod uploads;
 use draft::Draft;
 use failure::Request;
 use listing::Listing;
+use lock::Gates;
 
 /// What S3 allows, so that both backends are used alike.
 const ABILITIES: Abilities = Abilities { min_part_bytes: 5 << 20, max_parts: 10_000, max_put_bytes: 5 << 30 };
@@ -50,8 +50,7 @@ pub struct FolderStore {
 struct Folder {
     root: OwnedFd,
     address: String,
-    /// Taken before the lock file, so that threads of one process wait without polling.
-    gate: Mutex<()>,
+    gates: Gates,
     swept: std::sync::Once,
 }
 
@@ -81,7 +80,7 @@ impl FolderStore {
         }
         let absolute = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let address = format!("file://{}", absolute.display());
-        let folder = Folder { root, address, gate: Mutex::new(()), swept: std::sync::Once::new() };
+        let folder = Folder { root, address, gates: Gates::default(), swept: std::sync::Once::new() };
         Ok(Self { folder: Arc::new(folder) })
     }
 

@@ -23,6 +23,8 @@ use crate::store::{Condition, ErrorKind, Nonce, PutOptions, Result, UserMeta, Ve
 const NS_PER_SECOND: i64 = 1_000_000_000;
 /// Steps to a later time, for filesystems whose clock is coarse.
 const LATER_NS: [i64; 5] = [1, 1_000, 1_000_000, NS_PER_SECOND, 2 * NS_PER_SECOND];
+/// How often a rename is tried while others change the folders above.
+const RENAME_ATTEMPTS: u32 = 20;
 /// A draft of this age has lost its writer.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// What user metadata may take as JSON: what every filesystem keeps beside a key.
@@ -82,18 +84,14 @@ impl<'a> Draft<'a> {
     pub(super) fn keep_as(mut self, folder: &OwnedFd, name: &str) -> Result<Version> {
         let facts = self.stamp(now_ns(), &UserMeta::new())?;
         self.sync()?;
-        self.rename(folder, name)?;
+        self.rename(folder, name).map_err(self.request.failed("rename the temporary file"))?;
         rustix::fs::fsync(folder).map_err(self.request.failed("sync a folder"))?;
         Ok(facts.version())
     }
 
+    /// Renames the draft to its place; returns the folders that changed.
     fn place(&mut self, old: Option<&OpenObject>) -> Result<Vec<OwnedFd>> {
-        let Target { parent, name, is_odd, mut changed } = self.folder.target(self.request)?;
-        if is_odd {
-            self.set_xattr(KEY_XATTR, self.request.key.as_str().as_bytes())?;
-            self.sync()?;
-        }
-        self.rename(&parent, &name)?;
+        let Target { parent, is_odd, mut changed, .. } = self.rename_to_target()?;
         changed.push(parent);
         if !is_odd && old.is_some_and(|old| old.is_odd) {
             let odd = self.folder.machinery(ODD, self.request)?;
@@ -104,9 +102,26 @@ impl<'a> Draft<'a> {
         Ok(changed)
     }
 
-    fn rename(&mut self, folder: &OwnedFd, name: &str) -> Result<()> {
-        let renamed = rustix::fs::renameat(&self.tmp, &self.name, folder, name);
-        renamed.map_err(self.request.failed("rename the temporary file"))?;
+    /// Tries again when somebody has just removed the empty folder, or put one in the way.
+    fn rename_to_target(&mut self) -> Result<Target> {
+        let mut refused = Errno::NOENT;
+        for _ in 0..RENAME_ATTEMPTS {
+            let target = self.folder.target(self.request)?;
+            if target.is_odd {
+                self.set_xattr(KEY_XATTR, self.request.key.as_str().as_bytes())?;
+                self.sync()?;
+            }
+            match self.rename(&target.parent, &target.name) {
+                Ok(()) => return Ok(target),
+                Err(errno @ (Errno::NOENT | Errno::ISDIR)) => refused = errno,
+                Err(errno) => return Err(self.request.failed("rename the temporary file")(errno)),
+            }
+        }
+        Err(self.request.failed("rename the temporary file")(refused))
+    }
+
+    fn rename(&mut self, folder: &OwnedFd, name: &str) -> rustix::io::Result<()> {
+        rustix::fs::renameat(&self.tmp, &self.name, folder, name)?;
         self.placed = true;
         Ok(())
     }

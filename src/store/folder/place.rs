@@ -133,6 +133,9 @@ impl Folder {
 }
 
 /// Returns when the entries of these folders are on the disk.
+///
+/// A folder above that another writer made a moment ago need not be named: it is earlier in
+/// the journal of the filesystem.
 pub(super) fn sync_folders(folders: &[OwnedFd], request: &Request) -> Result<()> {
     let mut each = folders.iter();
     each.try_for_each(rustix::fs::fsync).map_err(request.failed("sync a folder"))
