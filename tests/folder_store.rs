@@ -523,7 +523,7 @@ async fn creating_and_deleting_in_one_folder_at_once_loses_nothing() {
     for task in 0..4 {
         let store = bucket.reopened();
         tasks.spawn(async move {
-            for _ in 0..20 {
+            for _ in 0..50 {
                 let name = key(&format!("shared/deep/{task}"));
                 store.put(&name, "x".into(), &always()).await.unwrap();
                 assert!(store.head(&name).await.unwrap().is_some());

@@ -106,7 +106,7 @@ impl<'a> Draft<'a> {
     fn rename_to_target(&mut self) -> Result<Target> {
         let mut refused = Errno::NOENT;
         for _ in 0..RENAME_ATTEMPTS {
-            let target = self.folder.target(self.request)?;
+            let Some(target) = self.folder.target(self.request)? else { continue };
             if target.is_odd {
                 self.set_xattr(KEY_XATTR, self.request.key.as_str().as_bytes())?;
                 self.sync()?;

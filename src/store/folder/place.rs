@@ -69,20 +69,22 @@ impl From<Errno> for Obstacle {
 }
 
 impl Folder {
-    /// Returns where the object of the request's key is to be written; makes folders on the way.
-    pub(super) fn target(&self, request: &Request) -> Result<Target> {
+    /// Returns where the object of the request's key is to be written; makes folders on the
+    /// way. `None`: somebody has just removed one of them.
+    pub(super) fn target(&self, request: &Request) -> Result<Option<Target>> {
         let key = request.key.as_str();
         if let Some(path) = plain_path(key) {
             match self.plain_target(path) {
-                Ok(target) => return Ok(target),
+                Ok(target) => return Ok(Some(target)),
                 Err(Obstacle::Clash) => {}
+                Err(Obstacle::Failure(Errno::NOENT)) => return self.check_root(request).map(|()| None),
                 Err(Obstacle::Failure(errno)) => {
                     return Err(request.failed("make the object's folder")(errno));
                 }
             }
         }
         let parent = self.machinery(ODD, request)?;
-        Ok(Target { parent, name: odd_name(key), is_odd: true, changed: Vec::new() })
+        Ok(Some(Target { parent, name: odd_name(key), is_odd: true, changed: Vec::new() }))
     }
 
     fn plain_target(&self, path: &str) -> std::result::Result<Target, Obstacle> {
