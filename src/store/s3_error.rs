@@ -93,6 +93,8 @@ impl Asked<'_> {
             region: answer.headers().get("x-amz-bucket-region"),
             wait: answer.headers().get("retry-after").and_then(|text| wait_asked(text, self.now)),
         };
+        let unread = if said.status < 300 && said.code.is_empty() { causes(error) } else { String::new() };
+        let said = Said { message: if unread.is_empty() { said.message } else { &unread }, ..said };
         let id = error.request_id().map(|id| format!(", request id {id}")).unwrap_or_default();
         let refusal = self
             .error(said.kind(self.condition))
@@ -158,6 +160,7 @@ impl Said<'_> {
             (408 | 425, _) => ErrorKind::Unreachable,
             (405 | 501, _) => ErrorKind::Unsupported,
             (507, _) => ErrorKind::NoSpace,
+            (200..=299, _) if self.code.is_empty() => ErrorKind::Corrupt,
             // A 200 whose body is an error: the server failed after it had begun to answer.
             (200..=299 | 500..=599, _) => ErrorKind::Unreachable,
             _ => ErrorKind::Invalid,
@@ -303,6 +306,7 @@ mod tests {
             (500, "InternalError", version(), Unreachable),
             (200, "InternalError", version(), Unreachable),
             (200, "SlowDown", version(), Throttled),
+            (200, "", version(), Corrupt),
             (501, "NotImplemented", version(), Unsupported),
         ];
         for (status, code, condition, kind) in table {

@@ -99,7 +99,7 @@ pub(crate) async fn the_probe_finds_what_was_declared_and_leaves_nothing(candida
         put: true,
         complete: candidate.completes_conditionally,
         copy: candidate.copies_conditionally,
-        delete: candidate.deletes_conditionally,
+        delete: true,
         get: true,
     };
     assert_eq!(probe(candidate.store.as_ref()).await.unwrap(), declared);

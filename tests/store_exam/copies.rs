@@ -36,11 +36,12 @@ pub(crate) async fn a_copy_of_another_version_is_refused(candidate: &Candidate) 
     let stale = put(store, "from", "one").await;
     let current = put(store, "from", "two").await;
     let options = PutOptions::when(Condition::Always);
-    let refused = copy(store, "from", &stale, "to", &options).await;
-    assert_eq!(kind(refused), Some(ErrorKind::Changed));
     let refused = copy(store, "not there", &current, "to", &options).await;
     assert_eq!(kind(refused), Some(ErrorKind::NotFound));
     assert_eq!(store.head(&key("to")).await.unwrap(), None);
+    let expected = candidate.copies_conditionally.then_some(ErrorKind::Changed);
+    assert_eq!(kind(copy(store, "from", &stale, "to", &options).await), expected);
+    assert_eq!(store.head(&key("to")).await.unwrap().is_none(), candidate.copies_conditionally);
     copy(store, "from", &current, "to", &options).await.unwrap();
     assert_eq!(body_of(store, "to").await, "two");
 }

@@ -2,6 +2,7 @@
 
 use super::{Candidate, body_of, key, keys_below, put};
 use bayou::store::{Condition, PutOptions};
+use bytes::Bytes;
 
 /// Names that have a meaning to somebody: to paths, URLs, XML, shells or other systems.
 #[rustfmt::skip]
@@ -32,6 +33,11 @@ pub(crate) async fn hostile_keys_are_kept_apart_and_come_back_exactly(candidate:
     // The wrapped candidate's prefix takes some bytes of the longest keys.
     let room = 1024 - candidate.prefix_bytes;
     let mut keys: Vec<String> = hostile().into_iter().filter(|key| key.len() <= room).collect();
+    if !candidate.takes_line_breaks {
+        let options = PutOptions::when(Condition::Always);
+        assert!(store.put(&key("line\nbreak"), Bytes::new(), &options).await.is_err(), "it has learnt it");
+        keys.retain(|key| !key.contains('\n'));
+    }
     for name in &keys {
         put(store, name, name.clone()).await;
     }

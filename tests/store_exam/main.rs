@@ -9,6 +9,8 @@ mod conditions;
 mod copies;
 mod keys;
 mod listing;
+#[path = "../support/moto.rs"]
+mod moto;
 mod ranges;
 mod uploads;
 
@@ -23,6 +25,7 @@ use bayou::store::{Condition, ErrorKind, PutOptions, Result, SharedStore, StoreE
 use bayou_test_server::{Etags, Options, S3Server};
 use bytes::Bytes;
 use futures::TryStreamExt;
+use moto::Moto;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -32,10 +35,12 @@ struct Candidate {
     store: SharedStore,
     /// Whether the completion of an upload honours conditions.
     completes_conditionally: bool,
-    /// Whether a copy honours the condition on its target.
+    /// Whether a copy honours the conditions on its source and its target.
     copies_conditionally: bool,
-    /// Whether a delete honours its condition.
-    deletes_conditionally: bool,
+    /// What completing an upload that is gone fails with.
+    missing_upload: ErrorKind,
+    /// Whether keys may contain line breaks.
+    takes_line_breaks: bool,
     /// How many bytes of a key the wrapper's prefix takes.
     prefix_bytes: usize,
     /// What must outlive the store: its server or its folder.
@@ -49,7 +54,8 @@ impl Candidate {
             store,
             completes_conditionally: true,
             copies_conditionally: true,
-            deletes_conditionally: true,
+            missing_upload: ErrorKind::NotFound,
+            takes_line_breaks: true,
             prefix_bytes: 0,
             _home: Box::new(home),
         }
@@ -134,6 +140,38 @@ sits_the_exam!(folder_wrapped, folder().wrapped());
 sits_the_exam!(s3, strict_s3(Options::default()).await);
 sits_the_exam!(s3_wrapped, strict_s3(Options::default()).await.wrapped());
 sits_the_exam!(s3_with_unique_etags, strict_s3(Options { etags: Etags::Unique, ..Options::default() }).await);
+
+/// The judge that we did not write. It is slow to start, so all questions are put to one, each
+/// below a prefix of its own; the first, which fills it with hostile keys, to the bare bucket.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn moto_sits_the_exam() {
+    let moto = Moto::start("bucket");
+    let keys = StaticKeys { access_key: "any".to_owned(), secret_key: "any".to_owned() };
+    let options = S3Options { endpoint_url: Some(moto.url()), keys: Some(keys), ..S3Options::default() };
+    let store: SharedStore =
+        Arc::new(S3Store::connect("bucket", &options, SystemClock::shared()).await.unwrap());
+    let below = |prefix: &str| Candidate {
+        completes_conditionally: false,
+        copies_conditionally: false,
+        missing_upload: ErrorKind::Unreachable,
+        takes_line_breaks: false,
+        prefix_bytes: prefix.len(),
+        ..Candidate::able(Arc::new(Prefixed::new(Arc::clone(&store), prefix)), ())
+    };
+    let mut asked = 0;
+    macro_rules! ask_all {
+        (; $($room:ident :: $question:ident),+) => {
+            $(
+                let prefix = if asked == 0 { String::new() } else { format!("question {asked}") };
+                eprintln!("{}", stringify!($question));
+                $room::$question(&below(&prefix)).await;
+                asked += 1;
+            )+
+        };
+    }
+    with_the_questions! { ask_all, }
+    assert_eq!(asked, 19, "every question was put");
+}
 
 /// Returns the key with this text.
 fn key(text: &str) -> ObjectKey {
