@@ -15,6 +15,8 @@ pub mod store;
 
 pub mod cache;
 
+pub mod sync;
+
 pub mod fs;
 pub mod session;
 

@@ -25,6 +25,7 @@ pub mod durable;
 pub mod error;
 pub mod eviction;
 pub mod file;
+pub mod freeze;
 pub mod hydrate;
 pub mod journal;
 pub mod listing;
@@ -48,6 +49,9 @@ use listing::Listings;
 use names::Names;
 use rows::{ContentId, ContentRow, Nanos, RowOp};
 use watermark::{ChangeToken, Watermark};
+
+/// The setting that keeps the version of the index that the tree is up to.
+const APPLIED: &str = "applied-index";
 
 /// What the kernel must be told because it changed without the kernel's doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +96,7 @@ pub struct Cache {
     uses: AtomicU64,
     local_bytes: AtomicU64,
     since_look: eviction::SinceLook,
+    applied: Mutex<Option<String>>,
     read_only: Mutex<Option<String>>,
     frozen: AtomicBool,
     _lock: FolderLock,
@@ -139,6 +144,22 @@ impl Cache {
     /// Returns the number of bytes of content on the local disk.
     pub fn local_bytes(&self) -> u64 {
         self.local_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns the version of the index that the tree is up to; `None` before the first pull.
+    pub fn applied_fingerprint(&self) -> Option<String> {
+        self.applied.lock().clone()
+    }
+
+    /// Notes which version of the index the tree is up to.
+    pub fn note_applied(&self, fingerprint: Option<&str>) -> Result<()> {
+        let mut applied = self.applied.lock();
+        if applied.as_deref() != fingerprint {
+            let text = fingerprint.unwrap_or_default().to_owned();
+            self.catalog.note(&[RowOp::Setting(APPLIED.to_owned(), text)])?;
+            *applied = fingerprint.map(str::to_owned);
+        }
+        Ok(())
     }
 
     /// Marks the cache dirty, before a change; fails if the mount is read-only.

@@ -42,6 +42,7 @@ impl Cache {
             Watermark::open(&sidecar, Arc::clone(&clock)).map_err(CacheError::io("Reading", &sidecar))?;
         let (catalog, rows, lost) = open_catalog(&state)?;
         let boot_id = rows.settings.get(BOOT_ID).cloned();
+        let applied = rows.settings.get(super::APPLIED).filter(|text| !text.is_empty()).cloned();
         let contents = rows.contents.clone();
         let (names, orphans) = Names::load(rows, clock.instant());
         let cache = Self {
@@ -56,6 +57,7 @@ impl Cache {
             uses: AtomicU64::new(1),
             local_bytes: AtomicU64::new(0),
             since_look: super::eviction::SinceLook::default(),
+            applied: Mutex::new(applied),
             read_only: Mutex::new(None),
             frozen: AtomicBool::new(false),
             _lock: lock,

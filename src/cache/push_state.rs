@@ -17,7 +17,7 @@ use super::{Cache, Seen};
 use crate::model::entry::{Attributes, Entry};
 use crate::model::identity::Identity;
 use crate::os::crash_point::{Step, reached};
-use crate::store::Nonce;
+use crate::store::{Nonce, Version};
 
 /// One name as a push sees it.
 #[derive(Debug, Clone)]
@@ -296,6 +296,24 @@ impl Cache {
         fresh.remote = None;
         fresh.base = None;
         self.commit(names, vec![RowOp::Name(Path::clone(path), Box::new(fresh))])
+    }
+
+    /// Returns the version of a file that this machine committed and that is unchanged since.
+    pub fn committed_version(&self, path: &str) -> Option<Version> {
+        let names = self.names.read();
+        let (name, _) = names.at(path).ok()?;
+        let ours = name.pushed.is_some_and(|pushed| pushed.content > 0) && !names.is_dirty(path);
+        name.base.as_ref().filter(|_| ours)?.version.clone()
+    }
+
+    /// Has a committed file's entry published again: the index lost it.
+    pub fn publish_again(&self, path: &Path) -> Result<()> {
+        let mut names = self.names.write();
+        let Some(name) = names.name(path) else { return Ok(()) };
+        let (Some(base), Some(stamp)) = (name.base.clone(), name.pushed) else { return Ok(()) };
+        let mut noted = name.clone();
+        noted.uploaded = Some(Uploaded { stamp, remote: base });
+        self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))])
     }
 
     /// Makes `base` the version that a dirty file's next push replaces.

@@ -1,0 +1,75 @@
+//! What a large upload reads from: the live content, or a private copy of it.
+//!
+//! The live content may change between two parts; the upload then notices by the stamp and
+//! begins again. A copy is made under the content's lock, so it is one moment's bytes.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Cache;
+use super::error::{CacheError, Result};
+use super::rows::{ContentRow, Ino, RowOp, Stamp};
+
+/// Bytes that an upload reads, and the stamp at which they were taken.
+#[derive(Debug)]
+pub struct UploadSource {
+    /// How often the file had been changed.
+    pub stamp: Stamp,
+    /// Its length in bytes.
+    pub len: u64,
+    file: Arc<File>,
+    path: std::path::PathBuf,
+}
+
+impl UploadSource {
+    /// Reads a range; fails if it is not all there any more.
+    pub fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        self.file.read_exact_at(&mut bytes, range.start).map_err(CacheError::io("Reading", &self.path))?;
+        Ok(bytes.into())
+    }
+}
+
+impl Cache {
+    /// Returns whether all bytes of a file are here.
+    pub fn is_complete(&self, ino: Ino) -> Result<bool> {
+        Ok(self.content_of(ino)?.lock().is_complete())
+    }
+
+    /// Returns the live content of a file that is complete.
+    pub fn thaw(&self, ino: Ino) -> Result<UploadSource> {
+        let content = self.content_of(ino)?;
+        let mut state = content.lock();
+        let file = state.file(content.path())?;
+        let stamp = self.names.read().inode(ino)?.stamp;
+        Ok(UploadSource { stamp, len: state.len, file, path: content.path().to_owned() })
+    }
+
+    /// Returns a private copy of a file's content at this moment; it is gone when dropped.
+    pub fn freeze(&self, ino: Ino) -> Result<UploadSource> {
+        let content = self.content_of(ino)?;
+        let path = self.folder().join("state").join(format!("frozen-{}", content.id.0));
+        let failed = |source| CacheError::Io { step: "Copying", path: path.clone(), source };
+        let mut state = content.lock();
+        state.file(content.path())?;
+        std::fs::copy(content.path(), &path).map_err(failed)?;
+        let stamp = self.names.read().inode(ino)?.stamp;
+        let len = state.len;
+        drop(state);
+        let file = Arc::new(File::open(&path).map_err(failed)?);
+        std::fs::remove_file(&path).map_err(failed)?;
+        Ok(UploadSource { stamp, len, file, path })
+    }
+
+    /// Gives up on bytes that can never be fetched any more: they are zeros from now on.
+    pub fn accept_holes(&self, ino: Ino) -> Result<()> {
+        let content = self.content_of(ino)?;
+        let mut state = content.lock();
+        state.row = ContentRow { fill_limit: 0, present: Default::default(), ..state.row.clone() };
+        self.catalog.note(&[RowOp::Content(content.id.clone(), Box::new(state.row.clone()))])
+    }
+}

@@ -1,0 +1,130 @@
+//! Removing what was removed here: first from the index, then the objects.
+//!
+//! A name that was renamed goes only when its new name is pushed. Every DELETE means one
+//! version: an object that was changed meanwhile stays and comes back.
+
+use std::collections::HashSet;
+
+use futures::{StreamExt, stream};
+
+use super::SyncService;
+use super::commit::Change;
+use super::error::{Result, SyncError};
+use super::key_locks::KeyGuard;
+use crate::cache::rows::{Path, Tombstone};
+use crate::model::key::ObjectKey;
+use crate::os::crash_point::{Step, reached};
+use crate::store::Condition;
+
+/// How many objects are deleted at once.
+const PARALLEL_DELETES: usize = 16;
+
+/// A name that is to go.
+pub(super) struct Removal {
+    pub path: Path,
+    pub tombstone: Tombstone,
+    pub _guard: KeyGuard,
+}
+
+impl Removal {
+    /// Returns what the index is to change.
+    pub(super) fn change(&self) -> Option<Change> {
+        if self.tombstone.unindexed {
+            return None;
+        }
+        Some(match self.tombstone.folder {
+            true => Change::RemoveFolder(Path::clone(&self.path)),
+            false => Change::Remove(Path::clone(&self.path), self.tombstone.remote.clone()),
+        })
+    }
+}
+
+impl SyncService {
+    /// Returns the tombstones among `wanted` (all, if `None`) that may be pushed now, given
+    /// that the names in `ready` are committed with them.
+    pub(super) async fn removals(
+        &self,
+        wanted: Option<&HashSet<Path>>,
+        ready: &HashSet<Path>,
+    ) -> Result<Vec<Removal>> {
+        let mut removals = Vec::new();
+        for (path, tombstone) in self.cache.tombstones() {
+            let follows = tombstone.moved_to.as_ref().is_some_and(|to| ready.contains(to));
+            let asked = wanted.is_none_or(|wanted| wanted.contains(&path)) || follows;
+            if !asked || !(follows || self.may_go(&tombstone)) {
+                continue;
+            }
+            let Some(guard) = self.keys.try_lock(&path) else { continue };
+            self.resolve_uploading(&path).await?;
+            if let Some(tombstone) = self.cache.tombstone(&path) {
+                removals.push(Removal { path, tombstone, _guard: guard });
+            }
+        }
+        Ok(removals)
+    }
+
+    /// A renamed name may go when its new name is in the index, or gone itself.
+    fn may_go(&self, tombstone: &Tombstone) -> bool {
+        tombstone
+            .moved_to
+            .as_ref()
+            .is_none_or(|to| self.cache.file_state(to).is_none_or(|state| !state.dirty))
+    }
+
+    /// Deletes the objects of names that the index has let go of; returns how many names went.
+    pub(super) async fn delete_objects(&self, removals: Vec<Removal>) -> Result<u64> {
+        let count = removals.len() as u64;
+        let mut deletions = stream::iter(removals)
+            .map(|removal| self.delete_object(removal))
+            .buffer_unordered(PARALLEL_DELETES);
+        let mut failed = None;
+        while let Some(outcome) = deletions.next().await {
+            failed = failed.or(outcome.err());
+        }
+        failed.map_or(Ok(count), Err)
+    }
+
+    async fn delete_object(&self, removal: Removal) -> Result<()> {
+        let path = &removal.path;
+        let noted = |failed| SyncError::cache(format!("Noting the removal of {path}"))(failed);
+        let object_left = !removal.tombstone.folder && removal.tombstone.remote.is_some();
+        self.cache.note_unindexed(path, object_left).map_err(noted)?;
+        reached(Step::CommitNoted);
+        if !object_left {
+            return Ok(());
+        }
+        for ino in self.cache.dependents_of(path) {
+            self.hydrator.hydrate(ino).await.map_err(SyncError::cache(format!("Keeping what {path} was")))?;
+        }
+        let key = ObjectKey::new(Path::clone(path));
+        if let Some(condition) = self.delete_condition(&removal, &key).await? {
+            match self.store.delete(&key, &condition).await {
+                Err(moved) if moved.is_condition_failed() => {
+                    tracing::info!(%path, "Removed here and changed elsewhere: it stays");
+                }
+                outcome => outcome.map_err(SyncError::store(format!("Deleting {path}")))?,
+            }
+        }
+        reached(Step::ObjectDeleted);
+        self.cache.note_deleted(path).map_err(noted)
+    }
+
+    /// Returns the condition for the delete; `None` if the object is not the one that was removed.
+    async fn delete_condition(&self, removal: &Removal, key: &ObjectKey) -> Result<Option<Condition>> {
+        let Some(remote) = &removal.tombstone.remote else { return Ok(None) };
+        if let Some(version) = &remote.version
+            && self.conditions().delete
+        {
+            return Ok(Some(Condition::IfVersion(version.clone())));
+        }
+        let what = format!("Asking for {key} before it is deleted");
+        let Some(meta) = self.store.head(key).await.map_err(SyncError::store(what))? else { return Ok(None) };
+        let same = match &remote.version {
+            Some(version) => meta.version == *version,
+            None => meta.size == remote.size,
+        };
+        let exact = self.conditions().delete;
+        let condition = if exact { Condition::IfVersion(meta.version) } else { Condition::Always };
+        Ok(same.then_some(condition))
+    }
+}

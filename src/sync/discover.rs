@@ -1,0 +1,72 @@
+//! Building the index of a bucket that has none.
+//!
+//! Everything is listed, in pages, each retried. Internal names, folder markers and keys that
+//! no file may have are left out. The index is published only if there still is none; who
+//! loses that race takes the winner's. An empty bucket gets no index.
+
+use futures::TryStreamExt;
+
+use super::error::{Result, SyncError};
+use super::remote_index::RemoteIndex;
+use crate::model::entry::Entry;
+use crate::model::index::Index;
+use crate::model::key::DataKey;
+use crate::model::timestamp::{Stamp, Timestamp};
+use crate::store::{ErrorKind, Listed, ObjectStore};
+
+/// Whether what was found may be written to the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publish {
+    /// It may.
+    Yes,
+    /// It stays here.
+    No,
+}
+
+/// Lists the bucket and returns the index of what is in it, published if it may be.
+pub async fn discover(store: &dyn ObjectStore, publish: Publish, now: Timestamp) -> Result<RemoteIndex> {
+    let mut index = Index::empty(now);
+    let mut pages = store.list("", None);
+    let failed = || format!("Listing {}", store.address());
+    while let Some(page) = pages.try_next().await.map_err(|e| SyncError::store(failed())(e))? {
+        page.iter().for_each(|listed| add(&mut index, listed));
+    }
+    drop(pages);
+    let mut found = RemoteIndex::unpublished(index);
+    if found.index().is_empty() || publish == Publish::No {
+        return Ok(found);
+    }
+    match found.publish(store, now).await {
+        Ok(()) => {
+            tracing::info!(
+                entries = found.index().len(),
+                address = store.address(),
+                "The bucket had no index: one was built and published"
+            );
+            Ok(found)
+        }
+        Err(lost) if lost.kind == ErrorKind::Exists || lost.kind == ErrorKind::Changed => {
+            Ok(RemoteIndex::fetch(store).await?.unwrap_or(found))
+        }
+        Err(denied) if denied.kind == ErrorKind::Denied || denied.kind == ErrorKind::Unauthenticated => {
+            tracing::warn!(error = %denied, "The index that was built may not be published: it stays on this machine");
+            Ok(found)
+        }
+        Err(failed) => Err(SyncError::store(format!("Publishing the index of {}", store.address()))(failed)),
+    }
+}
+
+fn add(index: &mut Index, listed: &Listed) {
+    match DataKey::admit(listed.key.as_str()) {
+        Ok(key) => {
+            let entry = Entry {
+                size: Some(listed.size),
+                last_modified: Some(Stamp::from(Timestamp::from(listed.modified))),
+                version: listed.version.clone(),
+                ..Entry::default()
+            };
+            index.set(&key, &entry);
+        }
+        Err(reason) => tracing::debug!(key = %listed.key, %reason, "Left out of the index"),
+    }
+}

@@ -1,0 +1,103 @@
+//! What can go wrong between this machine and the index in the bucket.
+
+use std::sync::Arc;
+
+use crate::cache::CacheError;
+use crate::model::index::Damaged;
+use crate::store::{ErrorKind, StoreError};
+
+/// The outcome of a sync operation.
+pub type Result<T> = std::result::Result<T, SyncError>;
+
+/// Why a pull, a push or a settle failed. Cheap to clone: one failure may answer many waiters.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SyncError {
+    /// A request failed.
+    #[error("{what}")]
+    Store {
+        /// What was to be done.
+        what: String,
+        /// What the store said.
+        source: Arc<StoreError>,
+    },
+    /// What this machine holds cannot be used.
+    #[error("{what}")]
+    Cache {
+        /// What was to be done.
+        what: String,
+        /// What failed.
+        source: Arc<CacheError>,
+    },
+    /// The index in the bucket is damaged.
+    #[error(
+        "The index in {address} cannot be read; put back an older version of it, or remove it to have it built anew from the objects"
+    )]
+    DamagedIndex {
+        /// The bucket.
+        address: String,
+        /// Where and how.
+        source: Arc<Damaged>,
+    },
+    /// A file was changed here and elsewhere, and conflicts are to fail.
+    #[error("{path:?} was changed here and in the bucket; ours is kept here (--on-conflict=fail)")]
+    Conflict {
+        /// The file.
+        path: String,
+    },
+    /// A file went on changing while it was uploaded.
+    #[error("{path:?} keeps changing while it is uploaded")]
+    KeepsChanging {
+        /// The file.
+        path: String,
+    },
+    /// The bucket may only be read.
+    #[error("Nothing is written to the bucket: {reason}")]
+    ReadOnly {
+        /// Why.
+        reason: String,
+    },
+    /// Other writers changed the index again and again.
+    #[error("The index in {address} was changed by others at every attempt to commit")]
+    Contended {
+        /// The bucket.
+        address: String,
+    },
+}
+
+impl SyncError {
+    /// Returns a wrapper that adds to a store's error what was to be done.
+    pub fn store(what: impl Into<String>) -> impl FnOnce(StoreError) -> Self {
+        let what = what.into();
+        move |source| Self::Store { what, source: Arc::new(source) }
+    }
+
+    /// Returns a wrapper that adds to a cache's error what was to be done.
+    pub fn cache(what: impl Into<String>) -> impl FnOnce(CacheError) -> Self {
+        let what = what.into();
+        move |source| Self::Cache { what, source: Arc::new(source) }
+    }
+
+    /// Returns the store's verdict, if a request failed.
+    pub fn store_kind(&self) -> Option<ErrorKind> {
+        match self {
+            Self::Store { source, .. } => Some(source.kind),
+            Self::Cache { source, .. } => match &**source {
+                CacheError::Store { source, .. } => Some(source.kind),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Returns the store's own error, if a request failed.
+    pub fn store_error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store { source, .. } => Some(source),
+            Self::Cache { source, .. } => match &**source {
+                CacheError::Store { source, .. } => Some(source),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}

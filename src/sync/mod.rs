@@ -1,0 +1,240 @@
+//! The index in the bucket and ours: pull, push, conflicts, and the proof that both are equal.
+//!
+//! There is one [`SyncService`] a session. Objects are uploaded first, then the index is
+//! committed (many changes at once), then removed objects are deleted. The cache is called
+//! clean only on a two-sided comparison.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::cache::rows::Path;
+use crate::cache::{Cache, hydrate::Hydrator};
+use crate::model::timestamp::Timestamp;
+use crate::os::clock::SharedClock;
+use crate::store::probe::Conditions;
+use crate::store::{SharedStore, Version};
+
+pub mod commit;
+pub mod conflict;
+pub mod deletion;
+pub mod discover;
+pub mod error;
+pub mod key_locks;
+pub mod layout;
+pub mod pull;
+pub mod push;
+pub mod remote_index;
+pub mod schedule;
+pub mod settle;
+pub mod upload;
+pub mod upload_parts;
+
+pub use error::{Result, SyncError};
+
+use commit::Committer;
+use key_locks::KeyLocks;
+use layout::Layout;
+use remote_index::RemoteIndex;
+
+/// What happens to a file that was changed here and elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnConflict {
+    /// The bucket's version keeps the name, ours is kept beside it.
+    Copy,
+    /// The file stays dirty and its push fails.
+    Fail,
+    /// Our version replaces the bucket's.
+    Ours,
+    /// The bucket's version replaces ours.
+    Theirs,
+}
+
+/// How a sync service works.
+#[derive(Debug, Clone, Copy)]
+pub struct SyncOptions {
+    /// What happens to a file that was changed here and elsewhere.
+    pub on_conflict: OnConflict,
+    /// Nothing is written to the bucket.
+    pub read_only: bool,
+    /// Size of the parts of a large upload, in bytes; also the size from which it is large.
+    pub part_bytes: u64,
+    /// How many uploads run at once.
+    pub uploads: usize,
+}
+
+impl Default for SyncOptions {
+    fn default() -> Self {
+        Self { on_conflict: OnConflict::Copy, read_only: false, part_bytes: 8 << 20, uploads: 16 }
+    }
+}
+
+/// What a sync did, in honest numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct SyncReport {
+    /// Names that a pull added or changed here.
+    pub pulled: u64,
+    /// Names that a pull removed here.
+    pub vanished: u64,
+    /// Files, links and folders that the index names since this push.
+    pub pushed: u64,
+    /// Bytes that were uploaded for them.
+    pub pushed_bytes: u64,
+    /// Names that were removed from the index by this push.
+    pub deleted: u64,
+    /// Names under which our version of a conflicting file is kept.
+    pub conflicts: Vec<String>,
+    /// Whether everything here is proven to be in the bucket.
+    pub settled: bool,
+}
+
+impl SyncReport {
+    /// Adds another report's numbers.
+    pub fn add(&mut self, other: SyncReport) {
+        self.pulled += other.pulled;
+        self.vanished += other.vanished;
+        self.pushed += other.pushed;
+        self.pushed_bytes += other.pushed_bytes;
+        self.deleted += other.deleted;
+        self.conflicts.extend(other.conflicts);
+        self.settled = other.settled;
+    }
+}
+
+/// How the last exchanges with the bucket went.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    /// When the index was last seen, by this machine's clock.
+    pub last_pull: Option<Timestamp>,
+    /// The last failure, until something succeeds.
+    pub last_error: Option<String>,
+    /// Since when the bucket has not been reached.
+    pub offline_since: Option<Timestamp>,
+    /// Keys of the index that cannot be files here.
+    pub refused: Vec<String>,
+    /// Entries of the index.
+    pub entries: u64,
+}
+
+/// Keeps one cache and one bucket in step.
+pub struct SyncService {
+    cache: Arc<Cache>,
+    store: SharedStore,
+    hydrator: Arc<Hydrator>,
+    clock: SharedClock,
+    options: SyncOptions,
+    layout: Mutex<Layout>,
+    conditions: Mutex<Conditions>,
+    keys: KeyLocks,
+    committer: Committer,
+    /// The index as it is in the bucket as far as we know. Pulls and commits hold it.
+    index: tokio::sync::Mutex<Option<RemoteIndex>>,
+    health: Mutex<Health>,
+    /// Names that the index lost although their objects are there, since when, and as which
+    /// version they were last seen.
+    lingering: Mutex<HashMap<Path, (Instant, Option<Version>)>>,
+    unpublished: AtomicBool,
+    uploading: std::sync::atomic::AtomicU64,
+}
+
+impl SyncService {
+    /// Returns a service for this cache and store; nothing is asked yet.
+    pub fn new(
+        cache: Arc<Cache>,
+        store: SharedStore,
+        hydrator: Arc<Hydrator>,
+        conditions: Conditions,
+        options: SyncOptions,
+    ) -> Arc<Self> {
+        let clock = Arc::clone(cache.clock());
+        Arc::new(Self {
+            cache,
+            store,
+            hydrator,
+            clock,
+            options,
+            layout: Mutex::new(Layout::Monolith),
+            conditions: Mutex::new(conditions),
+            keys: KeyLocks::default(),
+            committer: Committer::default(),
+            index: tokio::sync::Mutex::new(None),
+            health: Mutex::new(Health::default()),
+            lingering: Mutex::new(HashMap::new()),
+            unpublished: AtomicBool::new(false),
+            uploading: std::sync::atomic::AtomicU64::new(0),
+        })
+    }
+
+    /// Returns the cache that is kept in step.
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
+    }
+
+    /// Returns the store.
+    pub fn store(&self) -> &SharedStore {
+        &self.store
+    }
+
+    /// Returns how the last exchanges went.
+    pub fn health(&self) -> Health {
+        self.health.lock().clone()
+    }
+
+    /// Returns how many uploads are under way.
+    pub fn uploads_under_way(&self) -> u64 {
+        self.uploading.load(Ordering::Relaxed)
+    }
+
+    /// Returns what the store does with conditions.
+    fn conditions(&self) -> Conditions {
+        *self.conditions.lock()
+    }
+
+    /// Fails if nothing may be written to the bucket.
+    fn check_writable(&self) -> Result<()> {
+        let reason = match &*self.layout.lock() {
+            Layout::Sharded { reason, .. } => Some(reason.clone()),
+            Layout::Monolith => None,
+        };
+        let reason = reason.or_else(|| self.options.read_only.then(|| "it is mounted read-only".to_owned()));
+        match reason.or_else(|| self.cache.read_only_reason()) {
+            Some(reason) => Err(SyncError::ReadOnly { reason }),
+            None => Ok(()),
+        }
+    }
+
+    fn note_outcome<T>(&self, outcome: &Result<T>) {
+        let now = Timestamp::from(self.clock.now());
+        let mut health = self.health.lock();
+        match outcome {
+            Ok(_) => {
+                health.last_error = None;
+                health.offline_since = None;
+            }
+            Err(failed) => {
+                let unreachable = failed.store_kind().is_some_and(crate::store::ErrorKind::is_transient);
+                if unreachable {
+                    health.offline_since.get_or_insert(now);
+                }
+                health.last_error = Some(describe(failed));
+            }
+        }
+    }
+}
+
+/// Returns an error with all of its causes in one line.
+pub fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text = format!("{text}: {source}");
+        cause = source.source();
+    }
+    text
+}
+
+/// How long an entry must be missing before its writer puts it back.
+const LINGER: Duration = Duration::from_secs(60);

@@ -1,0 +1,229 @@
+//! The one door through which changes reach the bucket.
+//!
+//! Objects are uploaded side by side, then one commit names them all (and lets go of what was
+//! removed), then removed objects are deleted. A failure of one file does not keep the others
+//! from being pushed; the first failure is the outcome.
+
+use std::collections::HashSet;
+
+use futures::{StreamExt, stream};
+
+use super::conflict::Resolution;
+use super::error::{Result, SyncError};
+use super::key_locks::KeyGuard;
+use super::upload::{Prepared, Ready};
+use super::{SyncReport, SyncService};
+use crate::cache::Ino;
+use crate::cache::rows::Path;
+use crate::os::crash_point::{Step, reached};
+
+/// How often a name is tried again after a conflict was resolved.
+const MOST_CONFLICTS: usize = 4;
+/// How often fsync goes on when a file changes under it.
+const MOST_FLUSHES: usize = 16;
+
+/// Whether a push waits for keys that another push works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Busy {
+    /// It waits; used with one key only, so that no two pushes wait for each other.
+    Wait,
+    /// It leaves them out.
+    Skip,
+}
+
+impl SyncService {
+    /// Pushes everything that is not in the bucket and marks the cache clean if it then is.
+    ///
+    /// With nothing to push this costs one HEAD.
+    pub async fn push(&self) -> Result<SyncReport> {
+        if self.cache.nothing_pending() && self.is_clean().await? {
+            return Ok(SyncReport { settled: true, ..SyncReport::default() });
+        }
+        self.check_writable()?;
+        let mut report = self.push_pending().await?;
+        self.ensure_index().await?;
+        self.commit_scrubbed().await?;
+        report.settled = self.settle().await?;
+        Ok(report)
+    }
+
+    /// Pushes everything that is not in the bucket.
+    pub async fn push_pending(&self) -> Result<SyncReport> {
+        let mut report = SyncReport::default();
+        let paths = self.cache.all_pending();
+        report.add(self.push_batch(paths, None, Busy::Skip).await?);
+        // What another push was at, one by one, now that nothing is held.
+        for path in self.cache.all_pending() {
+            report.add(self.push_batch(vec![path], None, Busy::Wait).await?);
+        }
+        Ok(report)
+    }
+
+    /// Pushes what has rested long enough.
+    pub async fn push_names(&self, paths: Vec<Path>) -> Result<SyncReport> {
+        let wanted = paths.iter().cloned().collect();
+        self.push_batch(paths, Some(wanted), Busy::Skip).await
+    }
+
+    /// Returns when a file's content and attributes, as they are now, are in the bucket and
+    /// in its index.
+    pub async fn flush_file(&self, ino: Ino) -> Result<()> {
+        let target = self.cache.stamp_of(ino).unwrap_or_default();
+        for _ in 0..MOST_FLUSHES {
+            let Some(path) = self.cache.path_of(ino) else { return Ok(()) };
+            let Some(state) = self.cache.file_state(&path) else { return Ok(()) };
+            let reached = state
+                .name
+                .pushed
+                .is_some_and(|pushed| pushed.content >= target.content && pushed.meta >= target.meta);
+            if !state.dirty || (reached && state.name.uploaded.is_none()) {
+                return Ok(());
+            }
+            self.push_batch(vec![path], Some(HashSet::new()), Busy::Wait).await?;
+        }
+        let path = self.cache.path_of(ino).map_or_else(String::new, |path| path.to_string());
+        Err(SyncError::KeepsChanging { path })
+    }
+
+    /// Returns when the names directly in a folder are in the index as they are now.
+    pub async fn flush_folder(&self, ino: Ino) -> Result<()> {
+        let Some(folder) = self.cache.path_of(ino) else { return Ok(()) };
+        let paths = self.cache.pending_in_folder(&folder);
+        if paths.is_empty() {
+            return Ok(());
+        }
+        self.push_names(paths).await?;
+        for path in self.cache.pending_in_folder(&folder) {
+            self.push_batch(vec![Path::clone(&path)], Some(HashSet::from([path])), Busy::Wait).await?;
+        }
+        Ok(())
+    }
+
+    async fn is_clean(&self) -> Result<bool> {
+        let head = super::remote_index::RemoteIndex::head(&*self.store).await;
+        self.note_outcome(&head);
+        let head = head?;
+        Ok(head.is_some_and(|version| self.cache.watermark().is_clean_at(version.as_str())))
+    }
+
+    /// Reads the index if we do not have it: a proof needs the bytes.
+    async fn ensure_index(&self) -> Result<()> {
+        let mut held = self.index.lock().await;
+        let head = super::remote_index::RemoteIndex::head(&*self.store).await?;
+        let ours = held.as_ref().and_then(|index| index.fingerprint().cloned());
+        if held.is_none() || (head.is_some() && head != ours) {
+            self.pull_index(&mut held).await?;
+        }
+        Ok(())
+    }
+
+    async fn push_batch(
+        &self,
+        paths: Vec<Path>,
+        wanted: Option<HashSet<Path>>,
+        busy: Busy,
+    ) -> Result<SyncReport> {
+        let outcome = self.try_push_batch(paths, wanted, busy).await;
+        self.note_outcome(&outcome);
+        outcome
+    }
+
+    async fn try_push_batch(
+        &self,
+        mut paths: Vec<Path>,
+        wanted: Option<HashSet<Path>>,
+        busy: Busy,
+    ) -> Result<SyncReport> {
+        if paths.is_empty() {
+            return Ok(SyncReport::default());
+        }
+        self.check_writable()?;
+        // Copies of renamed objects first: their sources may be about to be replaced.
+        paths.sort_by_key(|path| !self.is_moved(path));
+        let mut report = SyncReport::default();
+        let mut ready = Vec::new();
+        let mut failed = None;
+        {
+            let mut prepared = stream::iter(paths)
+                .map(|path| self.prepare_resolved(path, busy))
+                .buffer_unordered(self.options.uploads);
+            while let Some(outcome) = prepared.next().await {
+                match outcome {
+                    Ok((some, conflicts)) => {
+                        ready.extend(some);
+                        report.conflicts.extend(conflicts);
+                    }
+                    Err(one) => failed = failed.or(Some(one)),
+                }
+            }
+        }
+        let committed = self.commit_ready(ready, wanted.as_ref(), &mut report).await;
+        match failed {
+            Some(failed) => Err(failed),
+            None => committed.map(|()| report),
+        }
+    }
+
+    async fn commit_ready(
+        &self,
+        ready: Vec<Ready>,
+        wanted: Option<&HashSet<Path>>,
+        report: &mut SyncReport,
+    ) -> Result<()> {
+        let names: HashSet<Path> = ready.iter().map(|ready| Path::clone(&ready.path)).collect();
+        let removals = self.removals(wanted, &names).await?;
+        let mut changes: Vec<_> = removals.iter().filter_map(|removal| removal.change()).collect();
+        changes.extend(ready.iter().map(|ready| ready.change.clone()));
+        self.commit(changes).await?;
+        for done in ready {
+            report.pushed += 1;
+            report.pushed_bytes += done.sent;
+            self.cache
+                .note_committed(&done.path, done.ino, done.stamp, done.remote)
+                .map_err(SyncError::cache(format!("Noting that {} is pushed", done.path)))?;
+        }
+        reached(Step::CommitNoted);
+        report.deleted += self.delete_objects(removals).await?;
+        Ok(())
+    }
+
+    /// Prepares one name; a conflict copy that comes of it is prepared as well.
+    async fn prepare_resolved(&self, path: Path, busy: Busy) -> Result<(Vec<Ready>, Vec<String>)> {
+        let (mut ready, mut conflicts) = (Vec::new(), Vec::new());
+        let mut next = Some(path);
+        for _ in 0..MOST_CONFLICTS {
+            let Some(path) = next.take() else { break };
+            let Some(guard) = self.take_key(&path, busy).await else { break };
+            match self.prepare(&path, guard).await? {
+                Prepared::Nothing => break,
+                Prepared::Ready(one) => ready.push(*one),
+                Prepared::Conflict(_guard) => match self.resolve_conflict(&path).await? {
+                    Resolution::Again => next = Some(path),
+                    Resolution::Theirs => break,
+                    Resolution::Beside(aside) => {
+                        conflicts.push(aside.to_string());
+                        next = Some(aside);
+                    }
+                },
+            }
+        }
+        match next {
+            Some(path) => {
+                Err(SyncError::Contended { address: format!("{} at {path}", self.store.address()) })
+            }
+            None => Ok((ready, conflicts)),
+        }
+    }
+
+    async fn take_key(&self, path: &Path, busy: Busy) -> Option<KeyGuard> {
+        match busy {
+            Busy::Wait => Some(self.keys.lock(path).await),
+            Busy::Skip => self.keys.try_lock(path),
+        }
+    }
+
+    fn is_moved(&self, path: &Path) -> bool {
+        let source = self.cache.file_state(path).and_then(|state| state.inode.source);
+        source.is_some_and(|source| *source.key != **path)
+    }
+}

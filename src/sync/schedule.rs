@@ -1,0 +1,111 @@
+//! What goes on by itself while a mount runs: write-back, refresh, durable points, settling.
+//!
+//! Nothing is done while nothing is to be done. After a failure the next attempt waits longer,
+//! up to a minute; a flush that somebody waits for never waits for that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::SyncService;
+use crate::store::ErrorKind;
+
+/// How often the schedule looks whether anything is due.
+const TICK: Duration = Duration::from_millis(500);
+/// How long a file that never rests stays unpushed, in multiples of the write-back time.
+const MOST_RESTS: u32 = 6;
+/// How long everything rests before the cache is marked clean.
+const SETTLE_AFTER: Duration = Duration::from_secs(2);
+/// Longest time between two local durable points while anything is dirty.
+const DURABLE_EVERY: Duration = Duration::from_secs(4);
+/// Longest wait after failures.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// When things are done.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedule {
+    /// How long a changed file rests before it is pushed.
+    pub write_back: Duration,
+    /// How often the index is looked at; zero: never.
+    pub refresh: Duration,
+}
+
+/// Runs until `stop` says so (or its sender is gone).
+pub async fn run(service: Arc<SyncService>, schedule: Schedule, stop: watch::Receiver<bool>) {
+    tokio::join!(
+        write_back(Arc::clone(&service), schedule, stop.clone()),
+        refresh(Arc::clone(&service), schedule, stop.clone()),
+        keep_durable(service, stop),
+    );
+}
+
+async fn write_back(service: Arc<SyncService>, schedule: Schedule, mut stop: watch::Receiver<bool>) {
+    let mut pause = Duration::ZERO;
+    let mut idle = Duration::ZERO;
+    while !wait(&service, TICK.max(pause), &mut stop).await {
+        let at_most = schedule.write_back.max(TICK) * MOST_RESTS;
+        let due = service.cache().due(schedule.write_back, at_most);
+        if due.is_empty() || service.cache().read_only_reason().is_some() {
+            idle += TICK;
+            if idle >= SETTLE_AFTER && service.cache().watermark().is_dirty() {
+                idle = Duration::ZERO;
+                report(service.settle().await.map(drop));
+            }
+            continue;
+        }
+        idle = Duration::ZERO;
+        let outcome = service.push_names(due).await;
+        pause = next_pause(pause, outcome.is_ok());
+        if outcome.as_ref().is_err_and(|failed| failed.store_kind() == Some(ErrorKind::Denied)) {
+            service
+                .cache()
+                .make_read_only("the credentials may not write to the bucket; what is dirty is kept");
+        }
+        report(outcome.map(drop));
+    }
+}
+
+async fn refresh(service: Arc<SyncService>, schedule: Schedule, mut stop: watch::Receiver<bool>) {
+    if schedule.refresh.is_zero() {
+        return;
+    }
+    let mut pause = Duration::ZERO;
+    while !wait(&service, schedule.refresh.max(pause), &mut stop).await {
+        let outcome = service.pull().await;
+        pause = next_pause(pause, outcome.is_ok());
+        report(outcome.map(drop));
+    }
+}
+
+async fn keep_durable(service: Arc<SyncService>, mut stop: watch::Receiver<bool>) {
+    while !wait(&service, DURABLE_EVERY, &mut stop).await {
+        let cache = Arc::clone(service.cache());
+        let point = tokio::task::spawn_blocking(move || cache.durable_point()).await;
+        match point {
+            Ok(Ok(())) => {}
+            Ok(Err(failed)) => {
+                tracing::error!(error = super::describe(&failed), "Changed files could not be written down")
+            }
+            Err(failed) => tracing::error!(error = %failed, "Changed files could not be written down"),
+        }
+    }
+}
+
+/// Waits; returns whether to stop.
+async fn wait(service: &SyncService, time: Duration, stop: &mut watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        () = service.clock.sleep(time) => *stop.borrow(),
+        changed = stop.changed() => changed.is_err() || *stop.borrow(),
+    }
+}
+
+fn next_pause(pause: Duration, went_well: bool) -> Duration {
+    if went_well { Duration::ZERO } else { (pause * 2).clamp(Duration::from_secs(1), LONGEST_PAUSE) }
+}
+
+fn report(outcome: super::Result<()>) {
+    if let Err(failed) = outcome {
+        tracing::warn!(error = super::describe(&failed), "It is tried again later");
+    }
+}

@@ -1,0 +1,55 @@
+//! Clearing the watermark, on proof.
+
+use super::error::{Result, SyncError};
+use super::remote_index::{self, RemoteIndex};
+use super::{Layout, SyncService};
+use crate::cache::rows::{Path, Remote};
+use crate::cache::watermark::Settled;
+use crate::model::compare::compare;
+use crate::model::key::DataKey;
+
+impl SyncService {
+    /// Compares all that is known here with all that the index names and marks the cache clean
+    /// if they are equal. Returns whether it is clean.
+    pub async fn settle(&self) -> Result<bool> {
+        if *self.layout.lock() != Layout::Monolith || !self.cache.nothing_pending() {
+            return Ok(false);
+        }
+        let held = self.index.lock().await;
+        let Some(index) = &*held else { return Ok(false) };
+        let Some(fingerprint) = index.fingerprint().filter(|version| remote_index::is_usable(version)) else {
+            return Ok(false);
+        };
+        if self.cache.watermark().is_clean_at(fingerprint.as_str()) {
+            return Ok(true);
+        }
+        // The ticket is drawn before anything is looked at: what changes from here on counts.
+        let ticket = self.cache.watermark().begin_sync();
+        if !self.cache.nothing_pending() {
+            return Ok(false);
+        }
+        let comparison = compare(self.cache.known_identities(), entries(index));
+        let differing =
+            comparison.only_here().len() + comparison.only_there().len() + comparison.differing().len();
+        let Some(proof) = comparison.proof() else {
+            tracing::debug!(differing, "Not settled: both sides are not equal yet");
+            return Ok(false);
+        };
+        let settled = self.cache.watermark().mark_synced(ticket, proof, fingerprint.as_str());
+        let settled = settled.map_err(|source| {
+            let folder = self.cache.folder().to_owned();
+            SyncError::cache("Marking clean")(crate::cache::CacheError::io("Writing", folder)(source))
+        })?;
+        Ok(settled == Settled::Clean)
+    }
+}
+
+/// Keys that no file may have count as known on both sides: they are left out of both.
+fn entries(index: &RemoteIndex) -> Vec<(Path, crate::model::identity::Identity)> {
+    let admitted = |(key, entry): (&str, crate::model::entry::Entry)| {
+        let key = DataKey::admit(key).ok()?;
+        let identity = Remote::of_entry(&entry).map(|remote| remote.identity()).unwrap_or_default();
+        Some((key.shared(), identity))
+    };
+    index.index().entries().filter_map(admitted).collect()
+}

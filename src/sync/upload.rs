@@ -1,0 +1,378 @@
+//! Putting one file into the bucket.
+//!
+//! A snapshot is frozen at a stamp, the upload is noted durably, the object is written only if
+//! the key still has the version that our content derives from, and the outcome is noted. What
+//! a crash left open is settled first, by the nonce that the object carries.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::SyncService;
+use super::commit::Change;
+use super::error::{Result, SyncError};
+use super::key_locks::KeyGuard;
+use crate::cache::push_state::FileState;
+use crate::cache::rows::{Ino, Inode, Kind, Path, Remote, Stamp, Uploaded, Uploading};
+use crate::model::content_hash::ContentHash;
+use crate::model::entry::{Attributes, Entry};
+use crate::model::key::{DataKey, ObjectKey};
+use crate::model::timestamp::Timestamp;
+use crate::os::crash_point::{Step, reached};
+use crate::store::{Condition, Nonce, PutOptions, StoreError, UserMeta, Version};
+
+/// Renamed files up to this size are uploaded if they are here; larger ones are copied there.
+const COPY_ABOVE_BYTES: u64 = 1 << 20;
+
+/// A change that the index is to take.
+pub(super) struct Ready {
+    pub path: Path,
+    pub ino: Ino,
+    pub stamp: Stamp,
+    pub change: Change,
+    pub remote: Option<Remote>,
+    pub sent: u64,
+    pub _guard: KeyGuard,
+}
+
+/// What an upload came to.
+pub(super) enum Sent {
+    /// The bucket has this as the file's content at this stamp.
+    Done { stamp: Stamp, remote: Remote, sent: u64 },
+    /// The key does not have the version that we would replace.
+    Conflict,
+    /// The name means something else by now.
+    Gone,
+}
+
+/// What is to become of a name.
+pub(super) enum Prepared {
+    /// Nothing is left to do.
+    Nothing,
+    /// The index is to take this.
+    Ready(Box<Ready>),
+    /// The bucket has something else: see to the conflict.
+    Conflict(KeyGuard),
+}
+
+impl SyncService {
+    /// Brings one name's object into the bucket. Held: the key.
+    pub(super) async fn prepare(&self, path: &Path, guard: KeyGuard) -> Result<Prepared> {
+        self.resolve_uploading(path).await?;
+        let Some(state) = self.cache.file_state(path).filter(|state| state.dirty) else {
+            return Ok(Prepared::Nothing);
+        };
+        let Ok(key) = DataKey::admit(path) else { return Ok(Prepared::Nothing) };
+        if state.inode.is_folder() {
+            return Ok(Prepared::Ready(Box::new(self.prepare_folder(state, key, guard))));
+        }
+        self.uploading.fetch_add(1, Ordering::Relaxed);
+        let sent = self.send(&state).await;
+        self.uploading.fetch_sub(1, Ordering::Relaxed);
+        match sent? {
+            Sent::Gone => Ok(Prepared::Nothing),
+            Sent::Conflict => Ok(Prepared::Conflict(guard)),
+            Sent::Done { stamp, remote, sent } => {
+                let change = Change::Set(key, Box::new(entry_of(&state.inode, &remote)));
+                let ino = state.name.ino;
+                let path = Path::clone(path);
+                Ok(Prepared::Ready(Box::new(Ready {
+                    path,
+                    ino,
+                    stamp,
+                    change,
+                    remote: Some(remote),
+                    sent,
+                    _guard: guard,
+                })))
+            }
+        }
+    }
+
+    fn prepare_folder(&self, state: FileState, key: DataKey, guard: KeyGuard) -> Ready {
+        let attributes = folder_attributes(&state.inode);
+        let recorded = !attributes.is_default() || self.cache.is_empty_folder(&state.path);
+        let change = match recorded && !state.inode.implied {
+            true => Change::SetFolder(key, attributes),
+            false => Change::RemoveFolder(Path::clone(&state.path)),
+        };
+        let (ino, stamp) = (state.name.ino, state.inode.stamp);
+        Ready { path: state.path, ino, stamp, change, remote: None, sent: 0, _guard: guard }
+    }
+
+    /// Settles an upload whose outcome was never noted: its object carries our nonce, or not.
+    pub(super) async fn resolve_uploading(&self, path: &Path) -> Result<()> {
+        let name =
+            self.cache.file_state(path).and_then(|state| Some((state.name.ino, state.name.uploading?)));
+        let tombstone = || self.cache.tombstone(path).and_then(|t| Some((0, t.uploading?)));
+        let Some((ino, uploading)) = name.or_else(tombstone) else { return Ok(()) };
+        let key = ObjectKey::new(Path::clone(path));
+        let what = || format!("Looking for an earlier upload of {path}");
+        let meta = self.store.head(&key).await.map_err(|e| SyncError::store(what())(e))?;
+        match meta.filter(|meta| meta.carries(&uploading.nonce)) {
+            Some(meta) => {
+                let remote = Remote {
+                    size: meta.size,
+                    modified: Timestamp::from(meta.modified).to_string(),
+                    sha256: None,
+                    version: Some(meta.version),
+                };
+                let uploaded = Uploaded { stamp: uploading.stamp, remote };
+                self.cache.note_uploaded(path, ino, &uploading.nonce, uploaded)
+            }
+            None => {
+                if let Some(upload) = &uploading.upload {
+                    self.store.abort_upload(&key, upload).await.map_err(|e| SyncError::store(what())(e))?;
+                }
+                self.cache.note_upload_failed(path, &uploading.nonce)
+            }
+        }
+        .map_err(SyncError::cache(what()))
+    }
+
+    async fn send(&self, state: &FileState) -> Result<Sent> {
+        let (inode, name) = (&state.inode, &state.name);
+        if let Some(done) = name.uploaded.as_ref().filter(|done| done.stamp.content == inode.stamp.content) {
+            return Ok(Sent::Done { stamp: inode.stamp, remote: done.remote.clone(), sent: 0 });
+        }
+        if let (Some(object), Some(base)) = (inode.equal_object(), &name.base)
+            && *object.key == *state.path
+            && object.remote.is_same_as(base)
+            && name.remote.as_ref().is_some_and(|remote| remote.is_same_as(base))
+        {
+            return Ok(Sent::Done { stamp: inode.stamp, remote: base.clone(), sent: 0 });
+        }
+        let Some(condition) = self.condition_for(state).await? else { return Ok(Sent::Conflict) };
+        for ino in self.cache.dependents_of(&state.path) {
+            self.hydrator
+                .hydrate(ino)
+                .await
+                .map_err(SyncError::cache(format!("Fetching what {} was", state.path)))?;
+        }
+        if let Kind::Symlink(target) = &inode.kind {
+            let body = Bytes::from(target.clone().into_bytes());
+            return self.put(state, inode.stamp, body, condition).await;
+        }
+        if let Some(sent) = self.send_copy(state, &condition).await? {
+            return Ok(sent);
+        }
+        self.send_content(state, condition).await
+    }
+
+    /// Returns the condition under which our content may replace what the key has; `None` if
+    /// it is known already that it may not.
+    async fn condition_for(&self, state: &FileState) -> Result<Option<Condition>> {
+        let name = &state.name;
+        let moved_on = match (&name.base, &name.remote) {
+            (Some(base), Some(remote)) => !base.is_same_as(remote) && name.uploaded.is_none(),
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        if moved_on {
+            return Ok(None);
+        }
+        let Some(base) = &name.base else { return Ok(Some(Condition::IfAbsent)) };
+        if let Some(version) = &base.version {
+            return Ok(Some(Condition::IfVersion(version.clone())));
+        }
+        let key = ObjectKey::new(Path::clone(&state.path));
+        let what = format!("Asking for the version of {}", state.path);
+        let meta = self.store.head(&key).await.map_err(SyncError::store(what))?;
+        Ok(meta.filter(|meta| meta.size == base.size).map(|meta| Condition::IfVersion(meta.version)))
+    }
+
+    /// Copies a renamed file on the server, if that is better than sending it.
+    async fn send_copy(&self, state: &FileState, condition: &Condition) -> Result<Option<Sent>> {
+        let inode = &state.inode;
+        let Some(object) = inode.equal_object().filter(|object| *object.key != *state.path) else {
+            return Ok(None);
+        };
+        let Some(version) = &object.remote.version else { return Ok(None) };
+        let here = self.cache.is_complete(state.name.ino).unwrap_or(false);
+        if (here && inode.size <= COPY_ABOVE_BYTES) || !self.conditions().copy {
+            return Ok(None);
+        }
+        let options = put_options(inode, condition.clone());
+        if !self.note_uploading(state, inode.stamp, &options, None)? {
+            return Ok(Some(Sent::Gone));
+        }
+        let (from, to) = (ObjectKey::new(Path::clone(&object.key)), ObjectKey::new(Path::clone(&state.path)));
+        match self.store.copy(&from, version, &to, &options).await {
+            Ok(copied) => {
+                reached(Step::ObjectPut);
+                let remote = self.remote(inode.size, object.remote.sha256.clone(), copied);
+                self.note_sent(state, inode.stamp, &options.nonce, remote, 0).map(Some)
+            }
+            Err(failed) if failed.is_condition_failed() || failed.is_not_found() => {
+                // Either side may have moved on: the plain way finds out which.
+                let noted = self.cache.note_upload_failed(&state.path, &options.nonce);
+                noted.map_err(SyncError::cache("Noting a copy that was refused")).map(|()| None)
+            }
+            Err(failed) => Err(self.upload_failed(state, &options.nonce, failed)),
+        }
+    }
+
+    async fn send_content(&self, state: &FileState, condition: Condition) -> Result<Sent> {
+        let ino = state.name.ino;
+        let what = || format!("Completing {}", state.path);
+        if let Err(failed) = self.hydrator.hydrate(ino).await {
+            let failed = SyncError::cache(what())(failed);
+            return if is_base_gone(&failed) { Ok(Sent::Conflict) } else { Err(failed) };
+        }
+        let size = self.cache.attr(ino).map_err(SyncError::cache(what()))?.size;
+        if size <= self.options.part_bytes {
+            let (stamp, body) = self.cache.snapshot(ino).map_err(SyncError::cache(what()))?;
+            return self.put(state, stamp, body, condition).await;
+        }
+        self.send_parts(state, condition).await
+    }
+
+    /// Fetches what a file does not have yet; what can never be fetched any more is zeros.
+    pub(super) async fn complete_or_accept_holes(&self, ino: Ino, path: &Path) -> Result<()> {
+        let what = || format!("Completing {path}");
+        let Err(failed) = self.hydrator.hydrate(ino).await else { return Ok(()) };
+        let failed = SyncError::cache(what())(failed);
+        if !is_base_gone(&failed) {
+            return Err(failed);
+        }
+        tracing::error!(%path, "The version that this file was changed from is gone: the ranges that were never read are zeros now");
+        self.cache.accept_holes(ino).map_err(SyncError::cache(what()))
+    }
+
+    async fn put(&self, state: &FileState, stamp: Stamp, body: Bytes, condition: Condition) -> Result<Sent> {
+        let hash = ContentHash::of(&body).to_string();
+        let size = body.len() as u64;
+        if let Some(same) = same_as_base(state, &hash, size) {
+            return Ok(Sent::Done { stamp, remote: same, sent: 0 });
+        }
+        let options = put_options(&state.inode, condition);
+        if !self.note_uploading(state, stamp, &options, None)? {
+            return Ok(Sent::Gone);
+        }
+        let key = ObjectKey::new(Path::clone(&state.path));
+        if !self.check_by_hand(&key, &options.condition).await? {
+            return Ok(Sent::Conflict);
+        }
+        match self.store.put(&key, body, &options).await {
+            Ok(version) => {
+                reached(Step::ObjectPut);
+                let remote = self.remote(size, Some(hash), version);
+                self.note_sent(state, stamp, &options.nonce, remote, size)
+            }
+            Err(refused) if refused.is_condition_failed() => self.refused(state, &options.nonce),
+            Err(failed) => Err(self.upload_failed(state, &options.nonce, failed)),
+        }
+    }
+
+    pub(super) fn note_uploading(
+        &self,
+        state: &FileState,
+        stamp: Stamp,
+        options: &PutOptions,
+        upload: Option<crate::store::UploadId>,
+    ) -> Result<bool> {
+        let uploading = Uploading { stamp, nonce: options.nonce.clone(), upload };
+        let noted = self.cache.note_uploading(&state.path, state.name.ino, uploading);
+        noted.map_err(SyncError::cache(format!("Noting the upload of {}", state.path)))
+    }
+
+    pub(super) fn note_sent(
+        &self,
+        state: &FileState,
+        stamp: Stamp,
+        nonce: &Nonce,
+        remote: Remote,
+        sent: u64,
+    ) -> Result<Sent> {
+        let uploaded = Uploaded { stamp, remote: remote.clone() };
+        let noted = self.cache.note_uploaded(&state.path, state.name.ino, nonce, uploaded);
+        noted.map_err(SyncError::cache(format!("Noting the upload of {}", state.path)))?;
+        Ok(Sent::Done { stamp, remote, sent })
+    }
+
+    pub(super) fn refused(&self, state: &FileState, nonce: &Nonce) -> Result<Sent> {
+        let noted = self.cache.note_upload_failed(&state.path, nonce);
+        noted.map_err(SyncError::cache(format!("Noting the upload of {}", state.path)))?;
+        Ok(Sent::Conflict)
+    }
+
+    /// An upload that surely failed is noted; one whose fate is unknown is looked for later.
+    pub(super) fn upload_failed(&self, state: &FileState, nonce: &Nonce, failed: StoreError) -> SyncError {
+        if !failed.kind.is_transient() {
+            self.cache.note_upload_failed(&state.path, nonce).ok();
+        }
+        SyncError::store(format!("Uploading {}", state.path))(failed)
+    }
+
+    /// Where the store ignores conditions on writes: looks whether it holds.
+    pub(super) async fn check_by_hand(&self, key: &ObjectKey, condition: &Condition) -> Result<bool> {
+        if self.conditions().put {
+            return Ok(true);
+        }
+        let meta = self.store.head(key).await.map_err(SyncError::store(format!("Asking for {key}")))?;
+        Ok(match (condition, meta) {
+            (Condition::Always, _) | (Condition::IfAbsent, None) => true,
+            (Condition::IfVersion(version), Some(meta)) => meta.version == *version,
+            (Condition::IfAbsent, Some(_)) | (Condition::IfVersion(_), None) => false,
+        })
+    }
+
+    pub(super) fn remote(&self, size: u64, sha256: Option<String>, version: Version) -> Remote {
+        let modified = Timestamp::from(self.clock.now()).to_string();
+        Remote { size, modified, sha256, version: Some(version) }
+    }
+}
+
+fn is_base_gone(failed: &SyncError) -> bool {
+    use crate::cache::CacheError;
+    match failed {
+        SyncError::Cache { source, .. } => match &**source {
+            CacheError::Stale { .. } => true,
+            CacheError::Store { source, .. } => source.is_not_found() || source.is_condition_failed(),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The same bytes as the version that they derive from need not be sent again.
+fn same_as_base(state: &FileState, hash: &str, size: u64) -> Option<Remote> {
+    let base = state.name.base.as_ref().filter(|base| base.version.is_some())?;
+    (base.size == size && base.sha256.as_deref() == Some(hash)).then(|| base.clone())
+}
+
+pub(super) fn put_options(inode: &Inode, condition: Condition) -> PutOptions {
+    let mut meta = UserMeta::new();
+    meta.insert("bayou-mode".to_owned(), format!("{:o}", inode.mode));
+    meta.insert("bayou-mtime-ns".to_owned(), inode.mtime.to_string());
+    if let Kind::Symlink(target) = &inode.kind {
+        meta.insert("bayou-symlink".to_owned(), target.clone());
+    }
+    PutOptions { condition, nonce: Nonce::fresh(), meta }
+}
+
+/// Returns the index entry of a file: swamp's members, and ours where they are not the default.
+pub(super) fn entry_of(inode: &Inode, remote: &Remote) -> Entry {
+    let default_mode = if inode.is_file() { 0o644 } else { 0o777 };
+    let attributes = Attributes {
+        mode: (inode.mode != default_mode).then_some(inode.mode),
+        mtime_ns: (inode.mtime % 1_000_000 != 0).then_some(inode.mtime),
+        ..inode.attributes()
+    };
+    Entry {
+        size: Some(remote.size),
+        last_modified: Some(crate::model::timestamp::Stamp::read(&remote.modified)),
+        local_mtime: Some(crate::model::timestamp::Stamp::from(Timestamp::from_unix_ns(inode.mtime))),
+        sha256: remote.sha256.as_deref().and_then(ContentHash::from_hex),
+        version: remote.version.clone(),
+        symlink: match &inode.kind {
+            Kind::Symlink(target) => Some(target.clone()),
+            Kind::File | Kind::Folder => None,
+        },
+        attributes,
+    }
+}
+
+fn folder_attributes(inode: &Inode) -> Attributes {
+    Attributes { mode: (inode.mode != 0o755).then_some(inode.mode), mtime_ns: None, ..inode.attributes() }
+}
