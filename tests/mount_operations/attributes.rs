@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::world::World;
@@ -42,6 +44,54 @@ fn a_new_owner_takes_privileges_from_a_program() {
     assert_eq!(mode(&world, "f"), 0o6755);
     chown(world.path("f"), Some(12), None).unwrap();
     assert_eq!(mode(&world, "f"), 0o755);
+}
+
+/// Runs a shell command as a user who is nobody special.
+fn as_nobody(world: &World, command: &str) -> bool {
+    let nobody = 65534;
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(command).current_dir(world.path("")).uid(nobody).gid(nobody);
+    shell.stderr(Stdio::null()).status().unwrap().success()
+}
+
+#[test]
+fn permissions_are_checked_for_other_users() {
+    let world = World::new();
+    world.write("private", b"x");
+    world.write("public", b"x");
+    fs::set_permissions(world.path("private"), Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(world.path("public"), Permissions::from_mode(0o644)).unwrap();
+    assert!(as_nobody(&world, "test -r public"));
+    assert!(as_nobody(&world, "read line < public; test \"$line\" = x"));
+    assert!(!as_nobody(&world, "read line < private"));
+    assert!(!as_nobody(&world, "echo y >> public"));
+    assert!(!as_nobody(&world, "rm -f public"));
+    assert!(!as_nobody(&world, "mkdir new"));
+}
+
+#[test]
+fn what_another_user_makes_belongs_to_that_user() {
+    let world = World::new();
+    fs::set_permissions(world.path(""), Permissions::from_mode(0o1777)).unwrap();
+    world.write("roots", b"");
+    assert!(as_nobody(&world, "umask 027; echo x > f && mkdir d && ln -s f l"));
+    for name in ["f", "d", "l"] {
+        let meta = fs::symlink_metadata(world.path(name)).unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (65534, 65534), "{name}");
+    }
+    assert_eq!((mode(&world, "f"), mode(&world, "d")), (0o640, 0o750));
+    assert!(!as_nobody(&world, "rm -f roots"), "the sticky bit protects the files of others");
+}
+
+#[test]
+fn a_write_by_another_user_takes_privileges_from_a_program() {
+    let world = World::new();
+    for (name, command) in [("w", "echo x >> w"), ("t", "truncate -s 1 t"), ("o", ": > o")] {
+        world.write(name, b"program");
+        fs::set_permissions(world.path(name), Permissions::from_mode(0o6777)).unwrap();
+        assert!(as_nobody(&world, command), "{command}");
+        assert_eq!(mode(&world, name), 0o777, "{command}");
+    }
 }
 
 #[test]

@@ -155,3 +155,27 @@ fn locks_are_kept_between_the_programs_of_this_machine() {
     flock(&one, FlockOperation::Unlock).unwrap();
     flock(&two, FlockOperation::NonBlockingLockShared).unwrap();
 }
+
+#[test]
+fn requests_that_we_do_not_have_are_refused_and_the_mount_goes_on() {
+    use rustix::fs::{AtFlags, CWD, StatxFlags};
+    use rustix::fs::{FallocateFlags, Mode, OFlags, copy_file_range, fallocate, openat, seek, statx};
+    let world = World::new();
+    world.write("f", b"0123456789");
+    for _ in 0..6 {
+        let nameless = openat(CWD, world.path(""), OFlags::TMPFILE | OFlags::RDWR, Mode::RUSR);
+        assert_eq!(super::sys_errno(nameless), libc::EOPNOTSUPP);
+        let file = OpenOptions::new().read(true).write(true).open(world.path("f")).unwrap();
+        let reserved = fallocate(&file, FallocateFlags::empty(), 0, 100);
+        assert_eq!(super::sys_errno(reserved), libc::EOPNOTSUPP);
+        assert_eq!(super::sys_errno(rustix::fs::ioctl_getflags(&file)), libc::ENOTTY);
+        assert_eq!(seek(&file, rustix::fs::SeekFrom::Hole(0)).unwrap(), 10);
+        seek(&file, rustix::fs::SeekFrom::Start(0)).unwrap();
+        let copy = File::create(world.path("copy")).unwrap();
+        assert_eq!(copy_file_range(&file, None, &copy, None, 10).unwrap(), 10);
+        assert_eq!(fs::read(world.path("copy")).unwrap(), b"0123456789");
+        let all = StatxFlags::ALL | StatxFlags::BTIME;
+        assert_eq!(statx(CWD, world.path("f"), AtFlags::STATX_FORCE_SYNC, all).unwrap().stx_size, 10);
+        rustix::fs::syncfs(&file).unwrap();
+    }
+}

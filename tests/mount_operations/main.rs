@@ -4,6 +4,7 @@
 
 mod attributes;
 mod content;
+mod model;
 mod names;
 mod remote;
 mod shelf;

@@ -1,7 +1,8 @@
 //! A real kernel mount of a cache, with whatever the test puts in its bucket.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,8 @@ impl World {
     /// Mounts an empty bucket.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        // Other users are let through to the mount.
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let mountpoint = folder.path().join("mount");
         std::fs::create_dir(&mountpoint).unwrap();
         let runtime =
