@@ -44,6 +44,10 @@ pub struct MountOptions {
     pub fsync: FsyncMode,
     /// Other users may use the mount.
     pub allow_other: bool,
+    /// The owner of files that have none of their own; `None`: who mounts.
+    pub uid: Option<u32>,
+    /// The group of files that have none of their own; `None`: that of who mounts.
+    pub gid: Option<u32>,
 }
 
 /// What stays free on a disk.

@@ -100,6 +100,17 @@ impl S3Options {
         Client::from_conf(config.build())
     }
 
+    /// Returns the server that requests go to, if it is not AWS: as given, or as the
+    /// environment or the profile says. Sends no request.
+    pub async fn endpoint(&self) -> Option<String> {
+        let of_s3 = || std::env::var("AWS_ENDPOINT_URL_S3").ok().filter(|url| !url.is_empty());
+        if let Some(known) = self.endpoint_url.clone().or_else(of_s3) {
+            return Some(known);
+        }
+        let offline = self.loader().region(Region::new(FALLBACK_REGION)).no_credentials();
+        offline.load().await.endpoint_url().map(str::to_owned)
+    }
+
     fn loader(&self) -> ConfigLoader {
         let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(self.region_chain());
         if let Ok(name) = AppName::new("bayou") {
