@@ -11,6 +11,7 @@ use crate::fs::mount::{MountError, UnmountError};
 use crate::fs::mountpoint::MountpointError;
 use crate::os::folder_lock::LockError;
 use crate::store::{ErrorKind, StoreError};
+use crate::sync::SyncError;
 
 /// Says that the bucket at `address` could not be used.
 pub fn of_store(address: &str, error: &StoreError) -> Failure {
@@ -36,6 +37,23 @@ pub fn of_store(address: &str, error: &StoreError) -> Failure {
         None => format!("{address} {what}"),
     };
     Failure::new(kind, message).caused_by(error)
+}
+
+/// Says that the bucket at `address` and this machine could not be brought together.
+pub fn of_sync(address: &str, error: &SyncError) -> Failure {
+    let kind = match error {
+        SyncError::Store { source, .. } => return of_store(address, source),
+        SyncError::Cache { source, .. } => return of_cache(source),
+        SyncError::DamagedIndex { .. } => FailureKind::System,
+        SyncError::Conflict { .. } => FailureKind::Conflicts,
+        SyncError::KeepsChanging { .. } => FailureKind::Unsynced,
+        SyncError::ReadOnly { .. } => FailureKind::NotPermitted,
+        SyncError::Contended { .. } => {
+            let message = format!("{error}; try again later");
+            return Failure::new(FailureKind::Unreachable, message);
+        }
+    };
+    chain(kind, error)
 }
 
 /// Says that this machine's cache could not be used.
@@ -190,6 +208,25 @@ mod tests {
             let failure = of_cache(&CacheError::io("writing", "/c/x")(kind.into()));
             assert!(failure.message.contains(word) && failure.message.contains("--cache-dir"), "{failure}");
             assert!(!failure.causes.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_a_sync_cannot_do_has_its_exit_code() {
+        let path = "a".to_owned();
+        let table = [
+            (SyncError::Conflict { path: path.clone() }, FailureKind::Conflicts),
+            (SyncError::KeepsChanging { path }, FailureKind::Unsynced),
+            (SyncError::ReadOnly { reason: "it is locked".to_owned() }, FailureKind::NotPermitted),
+            (SyncError::Contended { address: "s3://b".to_owned() }, FailureKind::Unreachable),
+            (
+                SyncError::store("Pulling")(StoreError::at(ErrorKind::Denied, "get", "k")),
+                FailureKind::NotPermitted,
+            ),
+        ];
+        for (error, kind) in table {
+            let failure = of_sync("s3://b", &error);
+            assert_eq!(failure.kind, kind, "{failure}");
         }
     }
 

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fs::front::FsyncMode;
 use crate::store::s3_options::S3Options;
+use crate::sync::OnConflict;
 
 /// What it takes to open a bucket and this machine's cache of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,28 +59,6 @@ pub enum MinFree {
     Percent(u8),
     /// A number of bytes.
     Bytes(u64),
-}
-
-/// Where bytes must be when fsync returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FsyncMode {
-    /// In the bucket, and named by its index.
-    Remote,
-    /// On this machine's disk.
-    Local,
-}
-
-/// What happens to a file that was changed here and elsewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnConflict {
-    /// The bucket's version keeps the name, ours is kept beside it.
-    Copy,
-    /// The file stays dirty and its fsync fails.
-    Fail,
-    /// Our version replaces the bucket's.
-    Ours,
-    /// The bucket's version replaces ours.
-    Theirs,
 }
 
 /// What a session tells whoever started it, in this order: some `Working`, one `Ready`, some
