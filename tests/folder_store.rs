@@ -17,6 +17,7 @@ use bayou::store::{
 };
 use bytes::Bytes;
 use futures::TryStreamExt;
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 struct Bucket {
@@ -535,8 +536,84 @@ async fn creating_and_deleting_in_one_folder_at_once_loses_nothing() {
     assert!(!bucket.path("shared").exists());
 }
 
+/// One thing that somebody does to a bucket.
+#[derive(Debug, Clone)]
+enum Act {
+    Put(&'static str),
+    PutIfAbsent(&'static str),
+    Delete(&'static str),
+    Copy(&'static str, &'static str),
+    /// Another program writes a file, if nothing is in the way.
+    Foreign(&'static str),
+}
+
+fn any_act() -> impl Strategy<Value = Act> {
+    let name = || proptest::sample::select(vec!["a", "a/b", "a/b/c", "a/", "a//b", "d"]);
+    prop_oneof![
+        3 => name().prop_map(Act::Put),
+        1 => name().prop_map(Act::PutIfAbsent),
+        3 => name().prop_map(Act::Delete),
+        1 => (name(), name()).prop_map(|(from, to)| Act::Copy(from, to)),
+        1 => proptest::sample::select(vec!["a", "a/b", "d"]).prop_map(Act::Foreign),
+    ]
+}
+
+/// Does the act to the bucket and to the model of it.
+async fn act(bucket: &Bucket, model: &mut BTreeMap<String, String>, act: &Act, body: &str) {
+    let if_absent = PutOptions::when(Condition::IfAbsent);
+    let written = |name: &str| (name.to_owned(), body.to_owned());
+    match act {
+        Act::Put(name) => {
+            bucket.put(name, body).await;
+            model.extend([written(name)]);
+        }
+        Act::PutIfAbsent(name) => {
+            let put = bucket.store.put(&key(name), body.to_owned().into(), &if_absent).await;
+            assert_eq!(put.is_ok(), !model.contains_key(*name));
+            model.extend(put.is_ok().then(|| written(name)));
+        }
+        Act::Delete(name) => {
+            bucket.store.delete(&key(name), &Condition::Always).await.unwrap();
+            model.remove(*name);
+        }
+        Act::Copy(from, to) => {
+            let Some(version) = bucket.version(from).await else { return };
+            bucket.store.copy(&key(from), &version, &key(to), &always()).await.unwrap();
+            model.extend([((*to).to_owned(), model[*from].clone())]);
+        }
+        Act::Foreign(name) => {
+            // Behind an object that is kept aside the file of another program stays hidden.
+            let is_aside = model.contains_key(*name) && !bucket.path(name).is_file();
+            if !is_aside && fs::write(bucket.path(name), body).is_ok() {
+                model.extend([written(name)]);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn names_that_clash_in_any_way_behave_as_in_a_bucket(acts in proptest::collection::vec(any_act(), 1..20)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let bucket = bucket();
+            let mut model = BTreeMap::new();
+            for (at, one) in acts.iter().enumerate() {
+                act(&bucket, &mut model, one, &format!("body {at}")).await;
+                let listed = bucket.names("", None).await;
+                assert!(listed.iter().eq(model.keys()), "after {one:?}: {listed:?}, not {model:?}");
+            }
+            for (name, body) in &model {
+                assert_eq!(&bucket.text(name).await.unwrap(), body, "{name}");
+            }
+        });
+    }
+}
+
 const RACE_FOLDER: &str = "BAYOU_TEST_RACE_FOLDER";
-const RACE_KEYS: usize = 40;
+const RACE_KEYS: usize = 150;
 
 /// Does nothing by itself: `of_two_processes…` starts it in processes of its own.
 #[tokio::test]

@@ -280,6 +280,28 @@ fn entries_of_the_sharded_bucket_are_in_the_shards_that_the_rule_names() {
     }
 }
 
+#[test]
+fn the_example_in_the_documentation_is_read_with_its_meaning_and_written_the_same() {
+    let page = include_str!("../docs/FORMAT.md");
+    let example = page.split("```json\n").nth(1).unwrap().split("\n```").next().unwrap();
+    let mut index = Index::parse(example.as_bytes()).unwrap();
+    let run = index.get("bin/run").unwrap();
+    assert_eq!(run.attributes.mode, Some(0o755));
+    assert_eq!(run.attributes.mtime_ns, Some(1_785_576_598_123_456_789));
+    assert_eq!(run.attributes.xattrs["user.note"], b"hi");
+    assert_eq!(run.version.as_ref().unwrap().as_str(), "9f2c61c0a4b7d3e8f1a2b3c4d5e6f708");
+    let link = index.get("bin/latest").unwrap();
+    assert_eq!(link.symlink.as_deref(), Some("run"));
+    assert!(index.dir("empty").unwrap().is_default());
+    for (name, entry) in [("bin/run", run), ("bin/latest", link)] {
+        index.set(&DataKey::admit(name).unwrap(), &entry);
+    }
+    let private = index.dir("private").unwrap();
+    index.set_dir(&DataKey::admit("private").unwrap(), &private);
+    let written = String::from_utf8(index.to_bytes()).unwrap();
+    assert_eq!(written, example);
+}
+
 /// Any JSON value that is small.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![

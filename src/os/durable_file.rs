@@ -1,7 +1,7 @@
 //! Replacement of small files that survives a crash and a power cut.
 //!
 //! A reader sees the old bytes or the new ones, never a mixture and never nothing. This is
-//! the only place that renames files.
+//! the only place that renames files of the local state.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

@@ -70,17 +70,12 @@ impl FolderStore {
             Errno::ACCESS | Errno::PERM => at(ErrorKind::Denied).detail(errno.to_string()),
             _ => at(ErrorKind::Unreachable).detail(errno.to_string()),
         })?;
-        match rustix::fs::fgetxattr(&root, object::META_XATTR, &mut [0u8; 0]) {
-            Ok(_) | Err(Errno::NODATA | Errno::RANGE) => {}
-            Err(errno) => {
-                return Err(at(ErrorKind::Unsupported)
-                    .detail(format!("its filesystem keeps no user extended attributes: {errno}"))
-                    .hint("Use a folder on ext4, xfs, btrfs or a recent tmpfs"));
-            }
-        }
         let absolute = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let address = format!("file://{}", absolute.display());
         let folder = Folder { root, address, gates: Gates::default(), swept: std::sync::Once::new() };
+        folder
+            .check_system()
+            .map_err(|(what, way_out)| at(ErrorKind::Unsupported).detail(what).hint(way_out))?;
         Ok(Self { folder: Arc::new(folder) })
     }
 
@@ -108,6 +103,21 @@ impl Folder {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o666) } else { Mode::empty() };
         rustix::fs::openat2(&self.root, path, flags | OFlags::CLOEXEC | OFlags::NOCTTY, mode, resolve)
+    }
+
+    /// Returns what the system lacks for a folder to be a bucket, and the way out.
+    fn check_system(&self) -> std::result::Result<(), (String, &'static str)> {
+        if let Err(errno @ (Errno::NOSYS | Errno::PERM)) = self.open_beneath(".", OFlags::PATH) {
+            let way_out = "Use Linux 5.6 or later, and a sandbox that allows openat2";
+            return Err((format!("the system call openat2 is not available: {errno}"), way_out));
+        }
+        match rustix::fs::fgetxattr(&self.root, object::META_XATTR, &mut [0u8; 0]) {
+            Ok(_) | Err(Errno::NODATA | Errno::RANGE) => Ok(()),
+            Err(errno) => {
+                let what = format!("its filesystem keeps no user extended attributes: {errno}");
+                Err((what, "Use a folder on ext4, xfs, btrfs or a recent tmpfs"))
+            }
+        }
     }
 
     /// Fails with `NoBucket` if the root was removed; otherwise absence is absence.
