@@ -6,7 +6,7 @@ use fuser::FileHandle;
 
 use super::error::Result;
 use super::file_io::WRITES;
-use super::front::{CloseMode, Front};
+use super::front::{CloseMode, Front, FsyncMode};
 use crate::cache::{Cache, CacheError, Ino};
 
 impl Front {
@@ -17,12 +17,23 @@ impl Front {
 
     /// Returns when a file's changes are as safe as the mount was asked to make them.
     pub(super) async fn fsync(&self, ino: Ino) -> Result<()> {
-        self.on_local_disk(ino).await
+        match self.options.fsync {
+            FsyncMode::Remote => Ok(self.sync.flush_file(ino).await?),
+            FsyncMode::Local => self.on_local_disk(ino).await,
+        }
+    }
+
+    /// Returns when a file is in the bucket: its close waits for that.
+    pub(super) async fn flush(&self, ino: Ino) -> Result<()> {
+        Ok(self.sync.flush_file(ino).await?)
     }
 
     /// Returns when the names made and removed in a folder are as safe.
     pub(super) async fn fsync_folder(&self, folder: Ino) -> Result<()> {
-        self.on_local_disk(folder).await
+        match self.options.fsync {
+            FsyncMode::Remote => Ok(self.sync.flush_folder(folder).await?),
+            FsyncMode::Local => self.on_local_disk(folder).await,
+        }
     }
 
     /// The local disk may take its time, so it is not waited for on a thread of the runtime.

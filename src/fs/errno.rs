@@ -11,6 +11,7 @@ use super::error::FsError;
 use crate::cache::CacheError;
 use crate::model::key::Refusal;
 use crate::store::{ErrorKind, StoreError};
+use crate::sync::SyncError;
 
 /// An error that can be told to a program.
 pub trait ToErrno {
@@ -22,6 +23,7 @@ impl ToErrno for FsError {
     fn to_errno(&self) -> Errno {
         match self {
             Self::Cache(error) => error.to_errno(),
+            Self::Sync(error) => error.to_errno(),
             Self::NameTooLong => Errno::ENAMETOOLONG,
             Self::NotUtf8 => Errno::EILSEQ,
             Self::NeverExists => Errno::ENOENT,
@@ -54,6 +56,20 @@ impl ToErrno for CacheError {
             Self::Store { source, .. } => source.to_errno(),
             Self::Io { source, .. } => disk_errno(source),
             Self::Damaged { .. } | Self::Catalog { .. } | Self::Locked(_) => Errno::EIO,
+        }
+    }
+}
+
+impl ToErrno for SyncError {
+    fn to_errno(&self) -> Errno {
+        match self {
+            Self::Store { source, .. } => source.to_errno(),
+            Self::Cache { source, .. } => source.to_errno(),
+            // What the change was based on is not in the bucket any more.
+            Self::Conflict { .. } => Errno::ESTALE,
+            Self::ReadOnly { .. } => Errno::EROFS,
+            // Nothing is lost: the file stays dirty and is pushed later.
+            Self::DamagedIndex { .. } | Self::KeepsChanging { .. } | Self::Contended { .. } => Errno::EIO,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Why a request of the kernel fails. The number it is told is decided in [`super::errno`].
 
 use crate::cache::CacheError;
+use crate::sync::SyncError;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +9,9 @@ pub enum FsError {
     /// The cache refused, or could not.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// What was to be in the bucket is not there.
+    #[error(transparent)]
+    Sync(#[from] SyncError),
     /// A name is longer than 255 bytes.
     #[error("Name is longer than 255 bytes")]
     NameTooLong,
@@ -42,6 +46,7 @@ impl FsError {
     pub(super) fn is_trouble(&self) -> bool {
         match self {
             Self::Cache(error) => is_trouble(error),
+            Self::Sync(_) => true,
             Self::NameTooLong
             | Self::NotUtf8
             | Self::NeverExists

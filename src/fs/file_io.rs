@@ -16,6 +16,7 @@ use crate::cache::attributes::SetAttr;
 use crate::cache::content::ReadOutcome;
 use crate::cache::file::Access;
 use crate::cache::{CacheError, Ino};
+use crate::sync::describe;
 
 /// An open file, as the kernel is told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,15 @@ pub(super) struct Opened {
 pub(super) struct Span {
     pub(super) offset: u64,
     pub(super) len: u32,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// All of it is in the cache.
+    All,
+    /// The cache holds only what may not be dropped yet.
+    NoRoom,
 }
 
 /// The handle of a file that is open for reading only.
@@ -82,9 +92,24 @@ impl Front {
     }
 
     /// Writes, and takes privileges from the file if the kernel asks for that.
-    pub(super) fn write(&self, ino: Ino, offset: u64, bytes: &[u8], flags: WriteFlags) -> Result<()> {
+    pub(super) fn write(&self, ino: Ino, offset: u64, bytes: &[u8], flags: WriteFlags) -> Result<Written> {
         if flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
             self.drop_privileges(ino)?;
+        }
+        match self.cache.write(ino, offset, bytes) {
+            Ok(()) => Ok(Written::All),
+            Err(CacheError::Full { .. }) => Ok(Written::NoRoom),
+            Err(failed) => Err(failed.into()),
+        }
+    }
+
+    /// Writes when what is dirty has been pushed: it can be dropped from the cache then.
+    pub(super) async fn write_after_push(&self, ino: Ino, offset: u64, bytes: &[u8]) -> Result<()> {
+        if let Err(failed) = self.sync.push_pending().await {
+            tracing::warn!(
+                error = describe(&failed),
+                "The cache is full, and what it holds cannot be pushed"
+            );
         }
         Ok(self.cache.write(ino, offset, bytes)?)
     }

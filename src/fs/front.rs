@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::cache::Cache;
 use crate::cache::hydrate::Hydrator;
 use crate::os::clock::SharedClock;
+use crate::sync::SyncService;
 
 /// Who owns what has no owner of its own, and how durable a flush is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub enum FsyncMode {
 pub struct Front {
     pub(super) cache: Arc<Cache>,
     pub(super) hydrator: Arc<Hydrator>,
+    pub(super) sync: Arc<SyncService>,
     pub(super) clock: SharedClock,
     pub(super) options: FrontOptions,
 }
@@ -64,9 +66,10 @@ impl Caller {
 }
 
 impl Front {
-    /// Returns answers from this cache.
-    pub fn new(cache: Arc<Cache>, hydrator: Arc<Hydrator>, options: FrontOptions) -> Self {
+    /// Returns answers from the cache that `sync` keeps in step.
+    pub fn new(sync: Arc<SyncService>, hydrator: Arc<Hydrator>, options: FrontOptions) -> Self {
+        let cache = Arc::clone(sync.cache());
         let clock = Arc::clone(cache.clock());
-        Self { cache, hydrator, clock, options }
+        Self { cache, hydrator, sync, clock, options }
     }
 }

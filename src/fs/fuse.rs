@@ -1,124 +1,26 @@
-//! The adapter between fuser and [`Front`]: decodes, calls, replies; nothing else.
+//! The adapter between fuser and [`super::front::Front`]: decodes, calls, replies; nothing else.
 //!
 //! What memory or the local disk can answer is answered on the thread that asks. A read of
-//! absent bytes and a flush go to tokio together with their reply. A panic in an answer is an
-//! I/O error to one program, never the end of the mount.
+//! absent bytes, a write into a full cache and a flush go to tokio together with their reply.
 
 use std::ffi::OsStr;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, Errno, FileAttr, FileHandle, Filesystem, INodeNo, KernelConfig, LockOwner,
-    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, Errno, FileHandle, Filesystem, INodeNo, KernelConfig, LockOwner, OpenFlags,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
-use tokio::runtime::Handle;
 
-use super::errno::ToErrno;
-use super::error::{FsError, Result};
-use super::file_io::Span;
-use super::front::{Caller, Front};
+use super::adapter::{Adapter, len_of};
+use super::error::FsError;
+use super::file_io::{Span, Written};
+use super::front::Caller;
 use super::negotiate::{self, FOR_EVER, GENERATION};
-use super::xattr::Answer;
 use crate::cache::attributes::SetAttr;
 use crate::cache::content::ReadOutcome;
-
-/// What fuser calls.
-pub(super) struct Adapter {
-    front: Arc<Front>,
-    runtime: Handle,
-}
-
-impl Adapter {
-    pub(super) fn new(front: Arc<Front>, runtime: Handle) -> Self {
-        Self { front, runtime }
-    }
-
-    /// Runs an answer and turns what goes wrong into an errno.
-    fn answer<T>(
-        &self,
-        what: &'static str,
-        answer: impl FnOnce(&Front) -> Result<T>,
-    ) -> std::result::Result<T, Errno> {
-        match catch_unwind(AssertUnwindSafe(|| answer(&self.front))) {
-            Ok(Ok(answered)) => Ok(answered),
-            Ok(Err(failed)) => Err(report(what, &failed)),
-            Err(_) => {
-                tracing::error!(request = what, "A request of the kernel ended in a panic");
-                Err(Errno::EIO)
-            }
-        }
-    }
-
-    fn empty(&self, what: &'static str, reply: ReplyEmpty, answer: impl FnOnce(&Front) -> Result<()>) {
-        match self.answer(what, answer) {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno),
-        }
-    }
-
-    fn entry(&self, what: &'static str, reply: ReplyEntry, answer: impl FnOnce(&Front) -> Result<FileAttr>) {
-        match self.answer(what, answer) {
-            Ok(attr) => reply.entry(&FOR_EVER, &attr, GENERATION),
-            Err(errno) => reply.error(errno),
-        }
-    }
-
-    fn attr(&self, what: &'static str, reply: ReplyAttr, answer: impl FnOnce(&Front) -> Result<FileAttr>) {
-        match self.answer(what, answer) {
-            Ok(attr) => reply.attr(&FOR_EVER, &attr),
-            Err(errno) => reply.error(errno),
-        }
-    }
-
-    fn xattr(&self, what: &'static str, reply: ReplyXattr, answer: impl FnOnce(&Front) -> Result<Answer>) {
-        match self.answer(what, answer) {
-            Ok(Answer::Size(size)) => reply.size(size),
-            Ok(Answer::Data(data)) => reply.data(&data),
-            Err(errno) => reply.error(errno),
-        }
-    }
-
-    /// Replies from tokio: the answer waits for the network.
-    fn empty_later<F>(&self, what: &'static str, reply: ReplyEmpty, answer: impl FnOnce(Arc<Front>) -> F)
-    where
-        F: Future<Output = Result<()>> + Send + 'static,
-    {
-        let answer = answer(Arc::clone(&self.front));
-        self.runtime.spawn(async move {
-            match answer.await {
-                Ok(()) => reply.ok(),
-                Err(failed) => reply.error(report(what, &failed)),
-            }
-        });
-    }
-
-    fn read_later(&self, ino: INodeNo, span: Span, reply: ReplyData) {
-        let front = Arc::clone(&self.front);
-        self.runtime.spawn(async move {
-            match front.read_fetched(ino.0, span).await {
-                Ok(bytes) => reply.data(&bytes),
-                Err(failed) => reply.error(report("read", &failed)),
-            }
-        });
-    }
-}
-
-/// Returns the errno for a failure, and logs it if it is not the program's own doing.
-fn report(what: &'static str, failed: &FsError) -> Errno {
-    if failed.is_trouble() {
-        tracing::warn!(
-            request = what,
-            error = failed as &dyn std::error::Error,
-            "A request of the kernel failed"
-        );
-    }
-    failed.to_errno()
-}
 
 fn caller(request: &Request) -> Caller {
     Caller { uid: request.uid(), gid: request.gid() }
@@ -254,15 +156,15 @@ impl Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         match self.answer("write", |front| front.write(ino.0, offset, data, flags)) {
-            // A request carries at most 1 MiB.
-            Ok(()) => reply.written(data.len() as u32),
+            Ok(Written::All) => reply.written(len_of(data)),
+            Ok(Written::NoRoom) => self.write_later(ino, offset, data.to_vec(), reply),
             Err(errno) => reply.error(errno),
         }
     }
 
     fn flush(&self, _: &Request, ino: INodeNo, handle: FileHandle, _: LockOwner, reply: ReplyEmpty) {
         if self.front.close_waits(handle) {
-            self.empty_later("flush", reply, |front| async move { front.fsync(ino.0).await });
+            self.empty_later("flush", reply, |front| async move { front.flush(ino.0).await });
         } else {
             reply.ok();
         }

@@ -5,6 +5,7 @@
 //! they arrive; what needs the network moves to tokio together with its reply. Nothing that
 //! must be correct depends on `release` or `destroy`, which the kernel does not promise.
 
+mod adapter;
 mod attributes;
 pub mod busy;
 mod change_tree;

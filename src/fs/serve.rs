@@ -12,8 +12,8 @@ use fuser::SessionACL;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::adapter::Adapter;
 use super::front::Front;
-use super::fuse::Adapter;
 use super::invalidate::{InvalidationThread, PendingInvalidations};
 use super::mount::{self, Detach, Mount, MountError, MountOptions, UnmountError, Unmounted};
 use super::mountpoint::Mountpoint;

@@ -158,5 +158,5 @@ fn totals_are_those_of_the_bucket_and_of_the_room_in_the_cache() {
     assert_eq!(totals.f_blocks - totals.f_bfree, 20_000u64.div_ceil(4096));
     assert_eq!(totals.f_files - totals.f_ffree, 2);
     assert_eq!(totals.f_namemax, 255);
-    assert!(totals.f_bavail > 0 && totals.f_bavail <= super::world::CACHE_BYTES / 4096);
+    assert!(totals.f_bavail > 0 && totals.f_bavail <= super::machine::CACHE_BYTES / 4096);
 }

@@ -4,10 +4,11 @@
 
 mod attributes;
 mod content;
+mod durability;
+mod machine;
 mod model;
 mod names;
 mod remote;
-mod shelf;
 mod world;
 mod xattrs;
 

@@ -1,84 +1,91 @@
-//! A real kernel mount of a cache, with whatever the test puts in its bucket.
+//! A real kernel mount of a folder bucket, and another machine that writes into the bucket.
 
 use std::fs::{File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use bayou::cache::hydrate::Hydrator;
-use bayou::cache::{Cache, CacheOptions};
+use bayou::cache::Cache;
 use bayou::fs::front::{CloseMode, Front, FrontOptions, FsyncMode};
 use bayou::fs::invalidate::{self, InvalidationQueue};
 use bayou::fs::mount::{Detach, MountOptions};
 use bayou::fs::mountpoint::Mountpoint;
 use bayou::fs::serve::{self, Serving};
-use bayou::model::entry::Entry;
-use bayou::model::key::DataKey;
-use bayou::os::clock::SystemClock;
 use bayou::store::SharedStore;
+use bayou::store::folder::FolderStore;
+use bayou::store::recording::RecordingStore;
+use bayou::sync::SyncService;
 
-use super::shelf::{self, Shelf};
+use super::machine::Machine;
 
 /// A mounted filesystem; unmounted at the end.
 pub(crate) struct World {
     runtime: tokio::runtime::Runtime,
     serving: Option<Serving>,
-    pub(crate) cache: Arc<Cache>,
-    pub(crate) shelf: Arc<Shelf>,
     queue: InvalidationQueue,
+    sync: Arc<SyncService>,
+    requests: Arc<RecordingStore>,
+    other: Machine,
+    pub(crate) cache: Arc<Cache>,
     folder: tempfile::TempDir,
 }
 
-/// Most bytes of content that the cache of these tests keeps.
-pub(crate) const CACHE_BYTES: u64 = 64 << 20;
-
 impl World {
-    /// Mounts an empty bucket.
+    /// Mounts an empty bucket, as a mount without options does.
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // Other users are let through to the mount.
-        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        let mountpoint = folder.path().join("mount");
-        std::fs::create_dir(&mountpoint).unwrap();
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let options =
-            CacheOptions { folder: folder.path().join("cache"), limit_bytes: CACHE_BYTES, min_free_bytes: 0 };
-        let cache = Cache::open(options, SystemClock::shared()).unwrap();
-        let shelf = Arc::new(Shelf::default());
-        let store: SharedStore = shelf.clone();
-        let hydrator = Arc::new(Hydrator::new(Arc::clone(&cache), store, Duration::from_secs(10)));
-        let (queue, pending) = invalidate::queue();
-        let tell = queue.clone();
-        cache.tell_kernel_through(move |seen| tell.push(seen));
-        let front = Front::new(Arc::clone(&cache), hydrator, front_options());
-        let options = MountOptions { source: "test".to_owned(), read_only: false, allow_other: true };
-        let point = Mountpoint::prepare(&mountpoint).unwrap();
-        let serving = serve::serve(Arc::new(front), &point, &options, runtime.handle(), pending).unwrap();
-        Self { runtime, serving: Some(serving), cache, shelf, queue, folder }
+        Self::mounted(CloseMode::Returns, FsyncMode::Remote)
     }
 
-    /// Mounts a bucket with these objects, all of them named by the index.
-    pub(crate) fn with(objects: &[(&str, &[u8])]) -> Self {
+    /// Mounts a bucket with these files.
+    pub(crate) fn with(files: &[(&str, &[u8])]) -> Self {
         let world = Self::new();
-        world.publish(objects);
+        world.publish(files);
         world
     }
 
-    /// Makes the bucket hold exactly these objects, as another machine would, and returns when
-    /// the kernel knows.
-    pub(crate) fn publish(&self, objects: &[(&str, &[u8])]) {
-        let entries: Vec<_> =
-            objects.iter().map(|(key, bytes)| (DataKey::admit(key).unwrap(), entry(bytes))).collect();
-        objects.iter().for_each(|(key, bytes)| self.shelf.put(key, bytes.to_vec()));
-        let pulled = self.cache.apply_index(&entries, &[]).unwrap();
-        for path in pulled.vanished {
-            self.shelf.remove(&path);
-            self.cache.apply_vanished(&path).unwrap();
-        }
-        self.runtime.block_on(self.queue.announced());
+    /// Mounts an empty bucket.
+    pub(crate) fn mounted(close: CloseMode, fsync: FsyncMode) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Other users are let through to the mount.
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        ["mount", "bucket"].iter().for_each(|name| std::fs::create_dir(folder.path().join(name)).unwrap());
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let bucket: SharedStore = Arc::new(FolderStore::open(&folder.path().join("bucket")).unwrap());
+        let requests = Arc::new(RecordingStore::new(Arc::clone(&bucket)));
+        let Machine { cache, hydrator, sync } = Machine::new(&folder.path().join("cache"), requests.clone());
+        let other = Machine::new(&folder.path().join("other"), bucket);
+        let (queue, pending) = invalidate::queue();
+        let tell = queue.clone();
+        cache.tell_kernel_through(move |seen| tell.push(seen));
+        let options = FrontOptions { uid: 0, gid: 0, close, fsync };
+        let front = Front::new(Arc::clone(&sync), hydrator, options);
+        let options = MountOptions { source: "test".to_owned(), read_only: false, allow_other: true };
+        let point = Mountpoint::prepare(&folder.path().join("mount")).unwrap();
+        let serving = serve::serve(Arc::new(front), &point, &options, runtime.handle(), pending).unwrap();
+        Self { runtime, serving: Some(serving), queue, sync, requests, other, cache, folder }
+    }
+
+    /// Makes another machine publish exactly these files, and returns when the kernel knows.
+    pub(crate) fn publish(&self, files: &[(&str, &[u8])]) {
+        self.runtime.block_on(async {
+            self.other.publish(files).await;
+            self.sync.pull().await.unwrap();
+            self.queue.announced().await;
+        });
+        self.requests.take();
+    }
+
+    /// Returns how often bytes of files were asked for since the last publication.
+    pub(crate) fn gets(&self) -> usize {
+        let requests = self.requests.requests();
+        requests.iter().filter(|request| request.operation == "get" && !request.key.starts_with('.')).count()
+    }
+
+    /// Returns the path of an object in the bucket.
+    pub(crate) fn object(&self, key: &str) -> PathBuf {
+        self.folder.path().join("bucket").join(key)
     }
 
     /// Writes a whole file through the mount.
@@ -97,14 +104,6 @@ impl World {
     pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.path().join("mount").join(name)
     }
-}
-
-fn entry(bytes: &[u8]) -> Entry {
-    Entry { size: Some(bytes.len() as u64), version: Some(shelf::version_of(bytes)), ..Entry::default() }
-}
-
-fn front_options() -> FrontOptions {
-    FrontOptions { uid: 0, gid: 0, close: CloseMode::Returns, fsync: FsyncMode::Local }
 }
 
 impl Drop for World {

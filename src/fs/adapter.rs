@@ -1,0 +1,148 @@
+//! How an answer becomes a reply: at once on the thread that asks, or later from tokio.
+//!
+//! A panic in an answer is an I/O error to one program, never the end of the mount.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use fuser::{Errno, FileAttr, INodeNo, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyWrite, ReplyXattr};
+use tokio::runtime::Handle;
+
+use super::errno::ToErrno;
+use super::error::{FsError, Result};
+use super::file_io::Span;
+use super::front::Front;
+use super::negotiate::{FOR_EVER, GENERATION};
+use super::xattr::Answer;
+
+/// What fuser calls.
+pub(super) struct Adapter {
+    pub(super) front: Arc<Front>,
+    runtime: Handle,
+}
+
+impl Adapter {
+    pub(super) fn new(front: Arc<Front>, runtime: Handle) -> Self {
+        Self { front, runtime }
+    }
+
+    /// Runs an answer and turns what goes wrong into an errno.
+    pub(super) fn answer<T>(
+        &self,
+        what: &'static str,
+        answer: impl FnOnce(&Front) -> Result<T>,
+    ) -> std::result::Result<T, Errno> {
+        match catch_unwind(AssertUnwindSafe(|| answer(&self.front))) {
+            Ok(Ok(answered)) => Ok(answered),
+            Ok(Err(failed)) => Err(report(what, &failed)),
+            Err(_) => {
+                tracing::error!(request = what, "A request of the kernel ended in a panic");
+                Err(Errno::EIO)
+            }
+        }
+    }
+
+    pub(super) fn empty(
+        &self,
+        what: &'static str,
+        reply: ReplyEmpty,
+        answer: impl FnOnce(&Front) -> Result<()>,
+    ) {
+        match self.answer(what, answer) {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    pub(super) fn entry(
+        &self,
+        what: &'static str,
+        reply: ReplyEntry,
+        answer: impl FnOnce(&Front) -> Result<FileAttr>,
+    ) {
+        match self.answer(what, answer) {
+            Ok(attr) => reply.entry(&FOR_EVER, &attr, GENERATION),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    pub(super) fn attr(
+        &self,
+        what: &'static str,
+        reply: ReplyAttr,
+        answer: impl FnOnce(&Front) -> Result<FileAttr>,
+    ) {
+        match self.answer(what, answer) {
+            Ok(attr) => reply.attr(&FOR_EVER, &attr),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    pub(super) fn xattr(
+        &self,
+        what: &'static str,
+        reply: ReplyXattr,
+        answer: impl FnOnce(&Front) -> Result<Answer>,
+    ) {
+        match self.answer(what, answer) {
+            Ok(Answer::Size(size)) => reply.size(size),
+            Ok(Answer::Data(data)) => reply.data(&data),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    /// Replies from tokio: the answer waits for the network.
+    pub(super) fn empty_later<F>(
+        &self,
+        what: &'static str,
+        reply: ReplyEmpty,
+        answer: impl FnOnce(Arc<Front>) -> F,
+    ) where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let answer = answer(Arc::clone(&self.front));
+        self.runtime.spawn(async move {
+            match answer.await {
+                Ok(()) => reply.ok(),
+                Err(failed) => reply.error(report(what, &failed)),
+            }
+        });
+    }
+
+    pub(super) fn write_later(&self, ino: INodeNo, offset: u64, data: Vec<u8>, reply: ReplyWrite) {
+        let front = Arc::clone(&self.front);
+        self.runtime.spawn(async move {
+            match front.write_after_push(ino.0, offset, &data).await {
+                Ok(()) => reply.written(len_of(&data)),
+                Err(failed) => reply.error(report("write", &failed)),
+            }
+        });
+    }
+
+    pub(super) fn read_later(&self, ino: INodeNo, span: Span, reply: ReplyData) {
+        let front = Arc::clone(&self.front);
+        self.runtime.spawn(async move {
+            match front.read_fetched(ino.0, span).await {
+                Ok(bytes) => reply.data(&bytes),
+                Err(failed) => reply.error(report("read", &failed)),
+            }
+        });
+    }
+}
+
+/// A request carries at most 1 MiB.
+pub(super) fn len_of(data: &[u8]) -> u32 {
+    data.len() as u32
+}
+
+/// Returns the errno for a failure, and logs it if it is not the program's own doing.
+fn report(what: &'static str, failed: &FsError) -> Errno {
+    if failed.is_trouble() {
+        tracing::warn!(
+            request = what,
+            error = failed as &dyn std::error::Error,
+            "A request of the kernel failed"
+        );
+    }
+    failed.to_errno()
+}

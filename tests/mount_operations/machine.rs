@@ -1,0 +1,73 @@
+//! A machine without a mount: a cache, and the sync that keeps it in step with a bucket.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bayou::cache::file::Access;
+use bayou::cache::hydrate::Hydrator;
+use bayou::cache::tree::NewNode;
+use bayou::cache::{Cache, CacheOptions, Ino, ROOT};
+use bayou::os::clock::SystemClock;
+use bayou::store::SharedStore;
+use bayou::store::probe::Conditions;
+use bayou::sync::{SyncOptions, SyncService};
+
+/// Most bytes of content that the caches of these tests keep.
+pub(crate) const CACHE_BYTES: u64 = 64 << 20;
+
+/// What a folder bucket does with conditions.
+const CONDITIONS: Conditions = Conditions { put: true, complete: true, copy: true, delete: true, get: true };
+
+pub(crate) struct Machine {
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) hydrator: Arc<Hydrator>,
+    pub(crate) sync: Arc<SyncService>,
+}
+
+impl Machine {
+    /// Returns a machine whose cache is in `folder`.
+    pub(crate) fn new(folder: &Path, store: SharedStore) -> Self {
+        let options = CacheOptions { folder: folder.to_owned(), limit_bytes: CACHE_BYTES, min_free_bytes: 0 };
+        let cache = Cache::open(options, SystemClock::shared()).unwrap();
+        let timeout = Duration::from_secs(10);
+        let hydrator = Arc::new(Hydrator::new(Arc::clone(&cache), Arc::clone(&store), timeout));
+        let options = SyncOptions::default();
+        let sync = SyncService::new(Arc::clone(&cache), store, Arc::clone(&hydrator), CONDITIONS, options);
+        Self { cache, hydrator, sync }
+    }
+
+    /// Makes these the only files, and pushes that.
+    pub(crate) async fn publish(&self, files: &[(&str, &[u8])]) {
+        self.sync.pull().await.unwrap();
+        let (held, _) = self.cache.known_identities().into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
+        for path in held.iter().filter(|path| files.iter().all(|(kept, _)| **kept != ***path)) {
+            let (folder, name) = self.folder_of(path);
+            self.cache.unlink(folder, name).unwrap();
+        }
+        files.iter().for_each(|(path, bytes)| self.write(path, bytes));
+        self.sync.push().await.unwrap();
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) {
+        let (folder, name) = self.folder_of(path);
+        let node = NewNode { mode: 0o644, uid: None, gid: None };
+        let file =
+            self.cache.lookup(folder, name).or_else(|_| self.cache.create(folder, name, node)).unwrap();
+        self.cache.open_file(file.ino, Access::Write).unwrap();
+        self.cache.truncate(file.ino, 0).unwrap();
+        self.cache.write(file.ino, 0, bytes).unwrap();
+        self.cache.release(file.ino);
+    }
+
+    /// Returns the folder of a path, made if it is not there, and the name in it.
+    fn folder_of<'a>(&self, path: &'a str) -> (Ino, &'a str) {
+        let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let node = NewNode { mode: 0o755, uid: None, gid: None };
+        let folder = folders.split('/').filter(|part| !part.is_empty()).fold(ROOT, |folder, part| {
+            let found = self.cache.lookup(folder, part);
+            found.or_else(|_| self.cache.make_folder(folder, part, node)).unwrap().ino
+        });
+        (folder, name)
+    }
+}
