@@ -1,13 +1,23 @@
 //! One of everything, once: what a mount or a sync is made of.
 //!
 //! [`options`] is what people can ask for, already parsed; [`folders`] is where it is kept;
-//! [`failures`] is how what goes wrong below is said to people.
-//!
-//! The command line calls, from inside a tokio runtime and with plain values only:
-//! `mount(MountOptions, Folders, Listener, SharedClock) -> Result<(), Failure>`, which returns
-//! when the mount is gone and drained, and
-//! `sync(SessionOptions, Folders, Direction, ProgressSink, SharedClock) -> Result<SyncSummary, Failure>`.
+//! [`failures`] is how what goes wrong below is said to people. [`mount`] returns when the
+//! mount is gone and drained; [`sync`] brings both sides together once, without a mount.
+
+use std::sync::Arc;
 
 pub mod failures;
 pub mod folders;
 pub mod options;
+
+mod answers;
+mod bucket;
+mod mounted;
+mod opened;
+mod single_sync;
+
+pub use mounted::mount;
+pub use single_sync::sync;
+
+/// Who hears what a session tells.
+pub type Listener = Arc<dyn Fn(options::Event) + Send + Sync>;

@@ -32,6 +32,23 @@ pub struct FileState {
     pub dirty: bool,
 }
 
+impl FileState {
+    /// Returns how the file stands, in one word.
+    pub fn word(&self) -> &'static str {
+        if self.inode.local {
+            "local"
+        } else if self.name.uploading.is_some() {
+            "uploading"
+        } else if self.dirty {
+            "dirty"
+        } else if self.name.conflict_of.is_some() {
+            "conflict"
+        } else {
+            "clean"
+        }
+    }
+}
+
 /// A count of names and bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -170,6 +187,12 @@ impl Cache {
             ReadOutcome::Data(bytes) => Ok(bytes.into()),
             ReadOutcome::Missing(_) => Err(CacheError::NotFound(format!("bytes of inode {ino}"))),
         }
+    }
+
+    /// Returns how many bytes of a file are on the local disk.
+    pub fn present_bytes(&self, ino: Ino) -> Result<u64> {
+        let id = self.names.read().inode(ino)?.content.clone();
+        id.map_or(Ok(0), |id| Ok(self.content(&id)?.lock().local_bytes()))
     }
 
     /// Returns how often an inode was changed.

@@ -16,7 +16,7 @@ impl Front {
         let state =
             self.cache.path_of(ino).and_then(|path| self.cache.file_state(&path)).ok_or_else(missing)?;
         let value = match own {
-            "state" => Some(state_word(&state).to_owned()),
+            "state" => Some(state.word().to_owned()),
             "hydrated" if state.inode.is_file() => Some(self.hydrated_word(ino, &state)?.to_owned()),
             "version" => version_text(&state),
             _ => None,
@@ -39,20 +39,6 @@ impl Front {
             all if all == content.len => "no",
             _ => "partly",
         })
-    }
-}
-
-fn state_word(state: &FileState) -> &'static str {
-    if state.inode.local {
-        "local"
-    } else if state.name.uploading.is_some() {
-        "uploading"
-    } else if state.dirty {
-        "dirty"
-    } else if state.name.conflict_of.is_some() {
-        "conflict"
-    } else {
-        "clean"
     }
 }
 

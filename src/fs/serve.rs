@@ -26,9 +26,12 @@ const READ_AHEAD_KIB: u32 = 1024;
 #[derive(Debug)]
 pub struct Serving {
     mount: Mount,
-    ended: Option<oneshot::Receiver<io::Result<()>>>,
     _invalidations: InvalidationThread,
 }
+
+/// Tells when the kernel's session is over.
+#[derive(Debug)]
+pub struct SessionEnd(Option<oneshot::Receiver<io::Result<()>>>);
 
 /// Mounts on `point` and answers the kernel's requests from `front`.
 ///
@@ -39,7 +42,7 @@ pub fn serve(
     options: &MountOptions,
     runtime: &Handle,
     invalidations: PendingInvalidations,
-) -> Result<Serving, MountError> {
+) -> Result<(Serving, SessionEnd), MountError> {
     let failed = |source| MountError::Io { path: point.path().to_owned(), source };
     let (device, mount) = mount::mount(point, options)?;
     let adapter = Adapter::new(front, runtime.clone());
@@ -55,7 +58,7 @@ pub fn serve(
     if let Err(error) = mount.raise_read_ahead(READ_AHEAD_KIB) {
         tracing::debug!(%error, "The kernel's read-ahead stays as it is");
     }
-    Ok(Serving { mount, ended: Some(ended), _invalidations: invalidations })
+    Ok((Serving { mount, _invalidations: invalidations }, SessionEnd(Some(ended))))
 }
 
 impl Serving {
@@ -73,12 +76,14 @@ impl Serving {
     pub fn unmount(&self, detach: Detach) -> Result<Unmounted, UnmountError> {
         self.mount.unmount(detach)
     }
+}
 
+impl SessionEnd {
     /// Waits for the end of the session, whoever unmounted; returns at once after the end.
-    pub async fn ended(&mut self) -> io::Result<()> {
-        let Some(ended) = &mut self.ended else { return Ok(()) };
+    pub async fn wait(&mut self) -> io::Result<()> {
+        let Some(ended) = &mut self.0 else { return Ok(()) };
         let result = ended.await;
-        self.ended = None;
+        self.0 = None;
         result.unwrap_or_else(|_| Err(io::Error::other("The thread of the FUSE session has panicked")))
     }
 }

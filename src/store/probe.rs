@@ -27,6 +27,13 @@ pub struct Conditions {
     pub get: bool,
 }
 
+impl Conditions {
+    /// Returns what is assumed of a store that was not tried: that it ignores every condition.
+    pub fn none() -> Self {
+        Self { put: false, complete: false, copy: false, delete: false, get: false }
+    }
+}
+
 /// Tries each kind of conditional request on `store`.
 ///
 /// Fails if the store cannot be reached or does not let us write; whatever else a request

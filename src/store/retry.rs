@@ -8,6 +8,7 @@
 
 use std::future::Future;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -60,6 +61,7 @@ pub struct RetryingStore {
     inner: SharedStore,
     clock: SharedClock,
     policy: RetryPolicy,
+    attempts: AtomicU64,
 }
 
 impl std::fmt::Debug for RetryingStore {
@@ -78,7 +80,7 @@ struct Effort<'a> {
 impl Effort<'_> {
     /// Waits before the next attempt, or returns the error if there must not be one.
     async fn pause_after(&mut self, error: StoreError) -> Result<()> {
-        let RetryingStore { clock, policy, .. } = self.store;
+        let RetryingStore { clock, policy, attempts, .. } = self.store;
         self.failures += 1;
         if !error.kind.is_transient() || self.failures >= policy.attempts {
             return Err(error);
@@ -91,6 +93,7 @@ impl Effort<'_> {
         }
         tracing::debug!(%error, ?wait, attempt = self.failures, "Request failed, trying again");
         clock.sleep(wait).await;
+        attempts.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -111,10 +114,16 @@ impl RetryPolicy {
 impl RetryingStore {
     /// Returns a store that retries the requests to `inner`, waiting by `clock`.
     pub fn new(inner: SharedStore, clock: SharedClock, policy: RetryPolicy) -> Self {
-        Self { inner, clock, policy }
+        Self { inner, clock, policy, attempts: AtomicU64::new(0) }
+    }
+
+    /// Returns how many requests were made so far, the repeated ones included.
+    pub fn attempts(&self) -> u64 {
+        self.attempts.load(Ordering::Relaxed)
     }
 
     fn effort(&self) -> Effort<'_> {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
         Effort { store: self, failures: 0, first_failure: None }
     }
 

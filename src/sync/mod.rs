@@ -137,6 +137,7 @@ pub struct SyncService {
     /// version they were last seen.
     lingering: Mutex<HashMap<Path, (Instant, Option<Version>)>>,
     unpublished: AtomicBool,
+    started: Mutex<SyncReport>,
     uploading: std::sync::atomic::AtomicU64,
 }
 
@@ -164,6 +165,7 @@ impl SyncService {
             health: Mutex::new(Health::default()),
             lingering: Mutex::new(HashMap::new()),
             unpublished: AtomicBool::new(false),
+            started: Mutex::new(SyncReport::default()),
             uploading: std::sync::atomic::AtomicU64::new(0),
         })
     }
@@ -181,6 +183,11 @@ impl SyncService {
     /// Returns how the last exchanges went.
     pub fn health(&self) -> Health {
         self.health.lock().clone()
+    }
+
+    /// Returns what the first pull of this session brought.
+    pub fn last_started(&self) -> SyncReport {
+        self.started.lock().clone()
     }
 
     /// Returns how many uploads are under way.

@@ -41,7 +41,9 @@ impl SyncService {
             self.cache.make_read_only(reason);
         }
         *self.layout.lock() = layout;
-        self.pull().await
+        let report = self.pull().await?;
+        *self.started.lock() = report.clone();
+        Ok(report)
     }
 
     async fn try_pull(&self) -> Result<SyncReport> {

@@ -11,7 +11,7 @@ use bayou::fs::front::{CloseMode, Front, FrontOptions, FsyncMode};
 use bayou::fs::invalidate::{self, InvalidationQueue};
 use bayou::fs::mount::{Detach, MountOptions};
 use bayou::fs::mountpoint::Mountpoint;
-use bayou::fs::serve::{self, Serving};
+use bayou::fs::serve::{self, Serving, SessionEnd};
 use bayou::store::SharedStore;
 use bayou::store::folder::FolderStore;
 use bayou::store::recording::RecordingStore;
@@ -22,7 +22,7 @@ use super::machine::Machine;
 /// A mounted filesystem; unmounted at the end.
 pub(crate) struct World {
     runtime: tokio::runtime::Runtime,
-    serving: Option<Serving>,
+    serving: Option<(Serving, SessionEnd)>,
     queue: InvalidationQueue,
     sync: Arc<SyncService>,
     requests: Arc<RecordingStore>,
@@ -108,10 +108,10 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if let Some(mut serving) = self.serving.take() {
+        if let Some((serving, mut end)) = self.serving.take() {
             serving.unmount(Detach::Now).unwrap();
             if !std::thread::panicking() {
-                self.runtime.block_on(serving.ended()).unwrap();
+                self.runtime.block_on(end.wait()).unwrap();
             }
         }
     }

@@ -1,0 +1,191 @@
+//! What a running mount answers on its control socket.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::FutureExt;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::failures;
+use super::opened::{self, Opened};
+use super::single_sync;
+use crate::control::server::{Handler, ProgressSink};
+use crate::control::{
+    Amount, Answer, Direction, Failure, FailureKind, FlushSummary, MountState, MountStatus, PathStatus,
+    Progress, Request,
+};
+use crate::fs::mount::Detach;
+use crate::fs::serve::Serving;
+use crate::sync::SyncReport;
+
+/// How far a mount is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It is mounted.
+    Mounted,
+    /// It is gone, and what is dirty is brought to the bucket.
+    Draining,
+    /// All is done; what is dirty stays in the cache.
+    Ended(Amount),
+}
+
+/// A mount, as those see it who ask.
+pub(super) struct Answers {
+    pub opened: Arc<Opened>,
+    pub serving: Mutex<Option<Arc<Serving>>>,
+    pub source: String,
+    pub mountpoint: PathBuf,
+    pub stage: watch::Sender<Stage>,
+    /// Set when nothing is to be waited for any more.
+    pub give_up: watch::Sender<bool>,
+}
+
+impl Answers {
+    /// Returns the handler for the control socket.
+    pub(super) fn handler(self: &Arc<Self>) -> Handler {
+        let answers = Arc::clone(self);
+        Arc::new(move |request, progress| {
+            let answers = Arc::clone(&answers);
+            async move { answers.answer(request, &progress).await }.boxed()
+        })
+    }
+
+    async fn answer(&self, request: Request, progress: &ProgressSink) -> Result<Answer, Failure> {
+        match request {
+            Request::Ping => Ok(Answer::Pong),
+            Request::Status { paths } => Ok(Answer::Status(Box::new(self.status(&paths)))),
+            Request::Sync { direction } => self.sync(direction, progress).await,
+            Request::Flush => self.flush(progress).await.map(Answer::Flushed),
+            Request::Detach { keep } => self.detach(keep).await,
+            Request::HandOver => self.hand_over().await,
+        }
+    }
+
+    async fn sync(&self, direction: Direction, progress: &ProgressSink) -> Result<Answer, Failure> {
+        let address = self.opened.bucket.store.address();
+        let failed = |error| failures::of_sync(&address, &error);
+        let mut report = SyncReport::default();
+        if direction != Direction::Push {
+            progress.say(Progress { step: "pulling".to_owned(), ..Progress::default() });
+            report.add(self.opened.sync.pull().await.map_err(failed)?);
+        }
+        if direction != Direction::Pull {
+            report.add(self.push(progress).await.map_err(failed)?);
+        }
+        Ok(Answer::Synced(single_sync::summary(&self.opened, direction, report)))
+    }
+
+    async fn flush(&self, progress: &ProgressSink) -> Result<FlushSummary, Failure> {
+        let source = self.opened.bucket.store.address();
+        let report = self.push(progress).await.map_err(|error| failures::of_sync(&source, &error))?;
+        Ok(FlushSummary {
+            source,
+            flushed: Amount { files: report.pushed, bytes: report.pushed_bytes },
+            deleted: report.deleted,
+            remaining: opened::dirty(&self.opened.cache),
+            conflicts: report.conflicts,
+        })
+    }
+
+    /// Pushes everything and says meanwhile how far it is.
+    async fn push(&self, progress: &ProgressSink) -> crate::sync::Result<SyncReport> {
+        let total = opened::dirty(&self.opened.cache);
+        let step = "uploading".to_owned();
+        progress.say(Progress { step: step.clone(), total, ..Progress::default() });
+        let outcome = self.opened.sync.push().await;
+        let left = opened::dirty(&self.opened.cache);
+        let done = Amount {
+            files: total.files.saturating_sub(left.files),
+            bytes: total.bytes.saturating_sub(left.bytes),
+        };
+        progress.say(Progress { step, done, total });
+        outcome
+    }
+
+    /// Unmounts if nobody uses the mount, and waits until what is dirty is drained (or kept).
+    async fn detach(&self, keep: bool) -> Result<Answer, Failure> {
+        let serving = self.serving.lock().clone();
+        if let Some(serving) = serving {
+            serving.unmount(Detach::WhenIdle).map_err(|error| failures::of_unmount(&error))?;
+        }
+        if keep {
+            self.give_up.send_replace(true);
+        }
+        Ok(Answer::Detached { kept: self.ended().await })
+    }
+
+    /// Ends a drain, so that a new mount may own the cache.
+    async fn hand_over(&self) -> Result<Answer, Failure> {
+        if *self.stage.borrow() == Stage::Mounted {
+            let message = format!("{} is mounted and keeps its cache", self.mountpoint.display());
+            return Err(Failure::new(FailureKind::System, message));
+        }
+        self.give_up.send_replace(true);
+        self.ended().await;
+        Ok(Answer::HandedOver)
+    }
+
+    async fn ended(&self) -> Amount {
+        let mut stage = self.stage.subscribe();
+        let ended = stage.wait_for(|stage| matches!(stage, Stage::Ended(_))).await;
+        match ended.map(|stage| *stage) {
+            Ok(Stage::Ended(kept)) => kept,
+            _ => opened::dirty(&self.opened.cache),
+        }
+    }
+
+    fn status(&self, paths: &[PathBuf]) -> MountStatus {
+        let Opened { cache, sync, bucket, .. } = &*self.opened;
+        let health = sync.health();
+        let uploads = sync.uploads_under_way();
+        MountStatus {
+            source: self.source.clone(),
+            mountpoint: self.mountpoint.clone(),
+            pid: std::process::id(),
+            state: self.state(uploads, health.offline_since.is_some()),
+            dirty: opened::dirty(cache),
+            uploading: Amount { files: uploads, bytes: 0 },
+            conflicts: cache.conflicts().into_iter().map(|(path, _)| path.to_string()).collect(),
+            refused_keys: health.refused.len() as u64,
+            cached_bytes: cache.local_bytes(),
+            cache_limit_bytes: cache.options().limit_bytes,
+            cache_dir: cache.folder().to_owned(),
+            index_entries: health.entries,
+            last_pull: health.last_pull.map(|time| time.to_string()),
+            last_error: health.last_error,
+            offline_since: health.offline_since.map(|time| time.to_string()),
+            requests: bucket.requests.attempts(),
+            paths: paths.iter().filter_map(|path| self.path_status(path)).collect(),
+        }
+    }
+
+    fn state(&self, uploads: u64, offline: bool) -> MountState {
+        let dirty = !self.opened.cache.nothing_pending();
+        if *self.stage.borrow() != Stage::Mounted {
+            MountState::Draining
+        } else if offline {
+            MountState::Offline
+        } else if uploads > 0 {
+            MountState::Uploading
+        } else if dirty {
+            MountState::Dirty
+        } else if self.opened.cache.read_only_reason().is_some() {
+            MountState::ReadOnly
+        } else {
+            MountState::Clean
+        }
+    }
+
+    fn path_status(&self, path: &Path) -> Option<PathStatus> {
+        let below = path.strip_prefix(&self.mountpoint).unwrap_or(path);
+        let state = self.opened.cache.file_state(below.to_str()?)?;
+        let hydrated = self.opened.cache.present_bytes(state.name.ino).unwrap_or(0);
+        Some(PathStatus {
+            path: path.to_owned(),
+            state: state.word().to_owned(),
+            size: state.inode.size,
+            hydrated,
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! Reaching the bucket that people named, with retries and the prefix around it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::failures;
+use super::options::SessionOptions;
+use crate::control::{Failure, FailureKind};
+use crate::os::clock::SharedClock;
+use crate::os::durable_file;
+use crate::store::folder::FolderStore;
+use crate::store::prefix::Prefixed;
+use crate::store::probe::{Conditions, probe};
+use crate::store::retry::{RetryPolicy, RetryingStore};
+use crate::store::s3::S3Store;
+use crate::store::url::Source;
+use crate::store::{ErrorKind, SharedStore};
+
+/// The file, in the cache, that remembers what the store does with conditions.
+const CONDITIONS_FILE: &str = "conditions.json";
+
+/// A bucket that can be asked.
+pub(super) struct Bucket {
+    /// What everything asks.
+    pub store: SharedStore,
+    /// Counts the requests.
+    pub requests: Arc<RetryingStore>,
+}
+
+/// What is known of how the store treats writes.
+pub(super) enum Writes {
+    /// It does this with conditions.
+    Allowed(Conditions),
+    /// The credentials may only read.
+    Denied,
+    /// It could not be asked: nothing is assumed.
+    Unknown,
+}
+
+/// Connects to the bucket; asks it nothing yet.
+pub(super) async fn connect(options: &SessionOptions, clock: &SharedClock) -> Result<Bucket, Failure> {
+    let source = Source::parse(&options.source)
+        .map_err(|wrong| Failure::new(FailureKind::Usage, wrong.to_string()))?;
+    let backend: SharedStore = match &source {
+        Source::Folder { path } => {
+            Arc::new(FolderStore::open(path).map_err(|e| failures::of_store(&options.source, &e))?)
+        }
+        Source::S3 { bucket, .. } => {
+            let connected = S3Store::connect(bucket, &options.s3, Arc::clone(clock)).await;
+            Arc::new(connected.map_err(|e| failures::of_store(&options.source, &e))?)
+        }
+    };
+    let policy = RetryPolicy::within(options.s3.timeout);
+    let requests = Arc::new(RetryingStore::new(backend, Arc::clone(clock), policy));
+    let store: SharedStore = Arc::new(Prefixed::new(Arc::clone(&requests) as SharedStore, source.prefix()));
+    Ok(Bucket { store, requests })
+}
+
+/// Returns what the store does with conditions: as remembered in the cache, else tried out.
+pub(super) async fn learn_writes(bucket: &Bucket, cache: &Path) -> Result<Writes, Failure> {
+    let file = cache.join("state").join(CONDITIONS_FILE);
+    let remembered = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    if let Some(conditions) = remembered {
+        return Ok(Writes::Allowed(conditions));
+    }
+    match probe(&*bucket.store).await {
+        Ok(conditions) => {
+            let text = serde_json::to_vec(&conditions).unwrap_or_default();
+            if let Err(error) = durable_file::replace(&file, &text) {
+                tracing::warn!(%error, "What the store can do could not be remembered");
+            }
+            warn_of_missing(&conditions);
+            Ok(Writes::Allowed(conditions))
+        }
+        Err(denied) if denied.kind == ErrorKind::Denied => Ok(Writes::Denied),
+        Err(lost) if lost.kind.is_transient() => {
+            tracing::warn!(error = %lost, "What the store can do could not be tried out");
+            Ok(Writes::Unknown)
+        }
+        Err(failed) => Err(failures::of_store(&bucket.store.address(), &failed)),
+    }
+}
+
+fn warn_of_missing(conditions: &Conditions) {
+    if !conditions.put {
+        tracing::warn!(
+            "This store ignores conditions on writes: two writers at the same moment may overwrite each other's \
+             entries; let one machine write at a time"
+        );
+    }
+}

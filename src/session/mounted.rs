@@ -1,0 +1,263 @@
+//! A mount from its beginning to the moment when everything is in the bucket.
+//!
+//! Whoever unmounts, and however, the kernel's session ends; what is dirty is drained then.
+//! A first signal unmounts and drains, a second one stops waiting. What cannot be drained
+//! stays in the cache, dirty, for the next mount.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use super::answers::{Answers, Stage};
+use super::folders::Folders;
+use super::opened::{self, Opened};
+use super::options::{Event, MountOptions};
+use super::{Listener, failures};
+use crate::control::place::{self, MountRecord};
+use crate::control::{Failure, FailureKind, server};
+use crate::fs::front::{CloseMode, Front, FrontOptions};
+use crate::fs::invalidate;
+use crate::fs::mount::{Detach, MountOptions as KernelOptions};
+use crate::fs::mountpoint::Mountpoint;
+use crate::fs::serve::{self, Serving};
+use crate::os::clock::SharedClock;
+use crate::sync::schedule::{self, Schedule};
+
+/// How long clients are given to hear the last answer.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+/// How long after a failed attempt to drain the next one begins.
+const DRAIN_PAUSE: Duration = Duration::from_secs(2);
+
+/// Mounts a bucket; returns when the mount is gone and drained.
+///
+/// Fails with [`FailureKind::Unsynced`] if data stays behind in the cache.
+pub async fn mount(
+    options: MountOptions,
+    folders: Folders,
+    listener: Listener,
+    clock: SharedClock,
+) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(FailureKind::System, "Signals cannot be awaited").caused_by(&error)
+    };
+    let mut signals = Signals::new().map_err(failed)?;
+    listener(Event::Working(format!("opening {}", options.session.source)));
+    let point = Mountpoint::prepare(&options.mountpoint).map_err(|error| failures::of_mountpoint(&error))?;
+    for note in point.notes() {
+        tracing::warn!("{note}");
+    }
+    let opened = Arc::new(opened::open(&options.session, &folders, &clock).await?);
+    let (queue, invalidations) = invalidate::queue();
+    opened.cache.tell_kernel_through(move |seen| queue.push(seen));
+    let front =
+        Arc::new(Front::new(Arc::clone(&opened.sync), Arc::clone(&opened.hydrator), front_options(&options)));
+    let kernel = KernelOptions {
+        source: options.session.source.clone(),
+        read_only: options.session.read_only || opened.cache.read_only_reason().is_some(),
+        allow_other: options.allow_other,
+    };
+    let runtime = tokio::runtime::Handle::current();
+    let (serving, end) = serve::serve(front, &point, &kernel, &runtime, invalidations)
+        .map_err(|error| failures::of_mount(&error))?;
+    let mounted = Mounted::new(opened, serving, &options, point.path(), clock);
+    let record = mounted.record();
+    let seat =
+        place::take_seat(&folders, &record).map_err(|error| failures::chain(FailureKind::System, &error));
+    let (_seat, socket) = match seat {
+        Ok(taken) => taken,
+        Err(failure) => {
+            mounted.leave();
+            return Err(failure);
+        }
+    };
+    tokio::spawn(server::serve(socket, mounted.answers.handler(), Arc::clone(&mounted.clock)));
+    listener(Event::Ready);
+    mounted.live(&options, &mut signals, end, &listener).await
+}
+
+fn front_options(options: &MountOptions) -> FrontOptions {
+    FrontOptions {
+        uid: options.uid.unwrap_or_else(|| rustix::process::getuid().as_raw()),
+        gid: options.gid.unwrap_or_else(|| rustix::process::getgid().as_raw()),
+        close: if options.write_back.is_zero() { CloseMode::Flushes } else { CloseMode::Returns },
+        fsync: options.fsync,
+    }
+}
+
+struct Mounted {
+    answers: Arc<Answers>,
+    serving: Arc<Serving>,
+    timeout: Duration,
+    clock: SharedClock,
+}
+
+impl Mounted {
+    fn new(
+        opened: Arc<Opened>,
+        serving: Serving,
+        options: &MountOptions,
+        mountpoint: &std::path::Path,
+        clock: SharedClock,
+    ) -> Self {
+        let serving = Arc::new(serving);
+        let answers = Arc::new(Answers {
+            opened,
+            serving: Mutex::new(Some(Arc::clone(&serving))),
+            source: options.session.source.clone(),
+            mountpoint: mountpoint.to_owned(),
+            stage: watch::channel(Stage::Mounted).0,
+            give_up: watch::channel(false).0,
+        });
+        Self { answers, serving, timeout: options.session.s3.timeout, clock }
+    }
+
+    fn record(&self) -> MountRecord {
+        MountRecord {
+            pid: std::process::id(),
+            source: self.answers.source.clone(),
+            mountpoint: self.answers.mountpoint.clone(),
+            cache_dir: self.answers.opened.cache.folder().to_owned(),
+        }
+    }
+
+    fn leave(&self) {
+        if let Err(error) = self.serving.unmount(Detach::Now) {
+            tracing::error!(%error, "The mount could not be taken down");
+        }
+    }
+
+    /// Lives until the kernel's session ends, then drains.
+    async fn live(
+        self,
+        options: &MountOptions,
+        signals: &mut Signals,
+        mut end: serve::SessionEnd,
+        listener: &Listener,
+    ) -> Result<(), Failure> {
+        let (stop, stopped) = watch::channel(false);
+        let schedule = Schedule { write_back: options.write_back, refresh: options.refresh };
+        let work = tokio::spawn(schedule::run(Arc::clone(&self.answers.opened.sync), schedule, stopped));
+        let ended = loop {
+            tokio::select! {
+                ended = end.wait() => break ended,
+                () = signals.next() => self.on_signal(listener),
+            }
+        };
+        if let Err(error) = ended {
+            tracing::error!(%error, "The kernel's session ended with an error");
+        }
+        self.answers.stage.send_replace(Stage::Draining);
+        stop.send_replace(true);
+        if let Err(error) = work.await {
+            tracing::error!(%error, "The work in the background ended badly");
+        }
+        self.finish(signals, listener).await
+    }
+
+    /// The first signal unmounts; the session's end follows. Another one stops waiting.
+    fn on_signal(&self, listener: &Listener) {
+        listener(Event::Stopping("unmounting".to_owned()));
+        match self.serving.unmount(Detach::WhenIdle) {
+            Ok(_) => {}
+            Err(busy) => {
+                tracing::warn!(error = %busy, "Detached all the same; what is open goes on until it is closed");
+                self.leave();
+            }
+        }
+    }
+
+    async fn finish(&self, signals: &mut Signals, listener: &Listener) -> Result<(), Failure> {
+        let give_up = self.answers.give_up.clone();
+        let drained = self.drain(listener);
+        tokio::pin!(drained);
+        let failure = loop {
+            tokio::select! {
+                failure = &mut drained => break failure,
+                () = signals.next() => drop(give_up.send_replace(true)),
+            }
+        };
+        let cache = &self.answers.opened.cache;
+        let kept = opened::dirty(cache);
+        if let Err(error) = cache.durable_point().and_then(|()| cache.fold_catalog()) {
+            tracing::error!(%error, "The catalog could not be written down");
+        }
+        self.answers.stage.send_replace(Stage::Ended(kept));
+        self.clock.sleep(LAST_WORDS).await;
+        if kept.files == 0 {
+            return Ok(());
+        }
+        let message = format!(
+            "{} changed files ({} bytes) are not in {} yet; they are kept in {} and pushed by the next mount or `bayou sync`",
+            kept.files,
+            kept.bytes,
+            self.answers.source,
+            cache.folder().display()
+        );
+        let unsynced = Failure::new(FailureKind::Unsynced, message);
+        Err(match failure {
+            Some(failed) => unsynced.caused_by(&failed),
+            None => unsynced,
+        })
+    }
+
+    /// Pushes what is dirty until nothing is, nothing moves for the timeout, or nobody wants
+    /// to wait. Returns the last failure.
+    async fn drain(&self, listener: &Listener) -> Option<crate::sync::SyncError> {
+        let Opened { cache, sync, .. } = &*self.answers.opened;
+        let mut give_up = self.answers.give_up.subscribe();
+        let mut last_progress = self.clock.instant();
+        let mut left = opened::dirty(cache);
+        let mut failure = None;
+        while left.files > 0 && !*give_up.borrow() && cache.read_only_reason().is_none() {
+            listener(Event::Stopping(format!("{} files ({} bytes) on their way", left.files, left.bytes)));
+            failure = tokio::select! {
+                outcome = sync.push() => outcome.err(),
+                _ = give_up.wait_for(|wanted| *wanted) => break,
+            };
+            let now = self.clock.instant();
+            let still = opened::dirty(cache);
+            if still != left {
+                last_progress = now;
+                left = still;
+            } else if now.duration_since(last_progress) >= self.timeout {
+                break;
+            }
+            if let Some(failed) = &failure {
+                tracing::warn!(error = crate::sync::describe(failed), "Not everything could be flushed yet");
+                tokio::select! {
+                    () = self.clock.sleep(DRAIN_PAUSE) => {}
+                    _ = give_up.wait_for(|wanted| *wanted) => break,
+                }
+            }
+        }
+        failure
+    }
+}
+
+/// The signals that end a mount.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}

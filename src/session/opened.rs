@@ -1,0 +1,147 @@
+//! One cache, one bucket and everything between them, for a mount or a single sync.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bucket::{self, Bucket, Writes};
+use super::failures;
+use super::folders::Folders;
+use super::options::{MinFree, SessionOptions};
+use crate::cache::hydrate::Hydrator;
+use crate::cache::{Cache, CacheError, CacheOptions};
+use crate::control::client::{Client, Patience};
+use crate::control::{Amount, Failure, MountState, Request, place};
+use crate::os::clock::SharedClock;
+use crate::os::folder_lock::LockError;
+use crate::store::probe::Conditions;
+use crate::sync::{SyncOptions, SyncService};
+
+/// Most that is cached unless people say otherwise.
+const MOST_CACHED: u64 = 10 << 30;
+/// How often a cache that is being handed over is asked for.
+const HAND_OVER_BEAT: Duration = Duration::from_millis(100);
+/// How many times.
+const HAND_OVER_BEATS: u32 = 100;
+
+/// Everything that a session is made of.
+pub(super) struct Opened {
+    pub cache: Arc<Cache>,
+    pub hydrator: Arc<Hydrator>,
+    pub sync: Arc<SyncService>,
+    pub bucket: Bucket,
+}
+
+/// Opens cache and bucket and brings the tree up to date.
+///
+/// If the bucket is not reached and this machine knows the tree from before, it opens offline.
+pub(super) async fn open(
+    options: &SessionOptions,
+    folders: &Folders,
+    clock: &SharedClock,
+) -> Result<Opened, Failure> {
+    let bucket = bucket::connect(options, clock).await?;
+    let folder = cache_folder(options, folders);
+    let cache = open_cache(&folder, options, folders, clock).await?;
+    let known = cache.applied_fingerprint().is_some();
+    let writes =
+        if options.read_only { Writes::Unknown } else { bucket::learn_writes(&bucket, &folder).await? };
+    let conditions = match writes {
+        Writes::Allowed(conditions) => conditions,
+        Writes::Denied => {
+            cache.make_read_only("the credentials may only read the bucket; what is dirty here is kept");
+            tracing::warn!("The credentials may only read: changes are refused");
+            Conditions::none()
+        }
+        Writes::Unknown => Conditions::none(),
+    };
+    let hydrator = Arc::new(Hydrator::new(Arc::clone(&cache), Arc::clone(&bucket.store), options.s3.timeout));
+    let sync_options = SyncOptions {
+        on_conflict: options.on_conflict,
+        read_only: options.read_only,
+        ..SyncOptions::default()
+    };
+    let sync = SyncService::new(
+        Arc::clone(&cache),
+        Arc::clone(&bucket.store),
+        Arc::clone(&hydrator),
+        conditions,
+        sync_options,
+    );
+    match sync.start().await {
+        Ok(_) => {}
+        Err(lost) if known && lost.store_kind().is_some_and(crate::store::ErrorKind::is_transient) => {
+            tracing::warn!(
+                error = crate::sync::describe(&lost),
+                "The bucket is not reached: working offline"
+            );
+        }
+        Err(failed) => return Err(failures::of_sync(&bucket.store.address(), &failed)),
+    }
+    Ok(Opened { cache, hydrator, sync, bucket })
+}
+
+/// Returns the folder that caches the bucket.
+pub(super) fn cache_folder(options: &SessionOptions, folders: &Folders) -> PathBuf {
+    folders.cache_of(options.cache_dir.as_deref(), &options.source, options.s3.endpoint_url.as_deref())
+}
+
+async fn open_cache(
+    folder: &Path,
+    options: &SessionOptions,
+    folders: &Folders,
+    clock: &SharedClock,
+) -> Result<Arc<Cache>, Failure> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| failures::of_cache(&CacheError::io("Making", folder)(error)))?;
+    let cache_options = size_options(folder, options);
+    for beat in 0..HAND_OVER_BEATS {
+        match Cache::open(cache_options.clone(), Arc::clone(clock)) {
+            Err(CacheError::Locked(LockError::Held { path, owner })) => {
+                if beat + 1 == HAND_OVER_BEATS || !is_handed_over(folder, folders).await {
+                    let held = CacheError::Locked(LockError::Held { path, owner });
+                    return Err(failures::of_cache(&held));
+                }
+                clock.sleep(HAND_OVER_BEAT).await;
+            }
+            opened => return opened.map_err(|error| failures::of_cache(&error)),
+        }
+    }
+    unreachable!("the last round returns")
+}
+
+/// Asks whoever owns the cache to give it up, which only a process does that drains a mount
+/// that is gone. Returns whether it is worth waiting.
+async fn is_handed_over(folder: &Path, folders: &Folders) -> bool {
+    let (folder, folders) = (folder.to_owned(), folders.clone());
+    let asked = tokio::task::spawn_blocking(move || {
+        let found =
+            place::running(&folders).ok()?.into_iter().rfind(|found| found.record.cache_dir == folder);
+        // Nobody listens any more: the owner is about to end.
+        let Some(found) = found else { return Some(true) };
+        let mut client = Client::new(found).ok()?;
+        let status = client.ask(&Request::Status { paths: Vec::new() }, |_| Patience::Wait).ok()?;
+        let crate::control::Answer::Status(status) = status else { return None };
+        (status.state == MountState::Draining)
+            .then(|| client.ask(&Request::HandOver, |_| Patience::Wait).is_ok())
+    });
+    asked.await.ok().flatten().unwrap_or(false)
+}
+
+fn size_options(folder: &Path, options: &SessionOptions) -> CacheOptions {
+    let disk = rustix::fs::statvfs(folder).ok();
+    let total = disk.as_ref().map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize));
+    let free = disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    let min_free_bytes = match options.cache_min_free {
+        MinFree::Bytes(bytes) => bytes,
+        MinFree::Percent(percent) => total / 100 * u64::from(percent),
+    };
+    let limit_bytes = options.cache_size.unwrap_or_else(|| MOST_CACHED.min(free / 10 * 8));
+    CacheOptions { folder: folder.to_owned(), limit_bytes, min_free_bytes }
+}
+
+/// Returns what is dirty.
+pub(super) fn dirty(cache: &Cache) -> Amount {
+    let tally = cache.pending_tally();
+    Amount { files: tally.names, bytes: tally.bytes }
+}
