@@ -23,6 +23,7 @@ pub mod probe;
 pub mod recording;
 pub mod retry;
 pub mod s3;
+mod s3_answer;
 mod s3_blank_key;
 mod s3_copy;
 pub mod s3_error;

@@ -142,3 +142,48 @@ impl ObjectStore for Prefixed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use futures::TryStreamExt;
+
+    use super::*;
+    use crate::store::folder::FolderStore;
+
+    async fn put(store: &dyn ObjectStore, key: &str) {
+        let options = PutOptions::when(Condition::Always);
+        store.put(&ObjectKey::new(key), Bytes::new(), &options).await.unwrap();
+    }
+
+    fn stores(folder: &Path) -> (SharedStore, Prefixed) {
+        let whole: SharedStore = Arc::new(FolderStore::open(folder).unwrap());
+        (Arc::clone(&whole), Prefixed::new(whole, "team/a"))
+    }
+
+    #[tokio::test]
+    async fn only_what_is_below_the_prefix_is_seen_and_written() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (whole, part) = stores(scratch.path());
+        for key in ["other", "team/ab", "team/a/", "team/a/x", "team/a//y", "team/b/z"] {
+            put(whole.as_ref(), key).await;
+        }
+        put(&part, "team/a/new").await;
+        let pages: Vec<_> = part.list("", None).try_collect().await.unwrap();
+        let keys: Vec<_> = pages.into_iter().flatten().map(|listed| listed.key.to_string()).collect();
+        assert_eq!(keys, ["/y", "team/a/new", "x"]);
+        assert!(whole.head(&ObjectKey::new("team/a/team/a/new")).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn errors_and_addresses_name_what_the_caller_knows() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (whole, part) = stores(scratch.path());
+        let absent = part.get(&ObjectKey::new("absent"), None, None).await.unwrap_err();
+        assert_eq!(absent.key, "absent");
+        assert_eq!(part.address(), format!("{}/team/a", whole.address()));
+        assert_eq!(Prefixed::new(Arc::clone(&whole), "").address(), whole.address());
+    }
+}

@@ -177,3 +177,30 @@ impl ObjectStore for RecordingStore {
         self.inner.address()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt;
+
+    use super::*;
+    use crate::store::folder::FolderStore;
+
+    #[tokio::test]
+    async fn requests_are_remembered_in_order_and_counted() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = RecordingStore::new(Arc::new(FolderStore::open(scratch.path()).unwrap()));
+        let key = ObjectKey::new("a");
+        let version = store.put(&key, Bytes::new(), &PutOptions::when(Condition::IfAbsent)).await.unwrap();
+        store.get(&key, Some(0..5), Some(&version)).await.unwrap();
+        let listed: Vec<_> = store.list("a", None).try_collect().await.unwrap();
+        assert_eq!(listed.concat().len(), 1);
+        assert_eq!((store.count("put"), store.count("get"), store.count("list")), (1, 1, 1));
+        assert_eq!(store.count("head"), 0);
+
+        let told: Vec<String> = store.take().iter().map(Request::to_string).collect();
+        assert_eq!(told[0], "put a (IfAbsent)");
+        assert!(told[1].starts_with("get a [0..5] (IfVersion("), "{told:?}");
+        assert_eq!(told[2], "list a");
+        assert!(store.requests().is_empty());
+    }
+}

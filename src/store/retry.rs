@@ -50,9 +50,10 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Returns the usual policy, but giving up when `total` has passed since the first failure.
-    pub fn within(total: Duration) -> Self {
-        Self { total, ..Self::default() }
+    /// Returns the usual policy, but giving up about when a server was silent for `timeout`:
+    /// half of it is left for the silence of the first attempt and of the last.
+    pub fn within(timeout: Duration) -> Self {
+        Self { total: timeout / 2, ..Self::default() }
     }
 }
 

@@ -13,6 +13,7 @@ use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     AppName, Builder, Credentials, RequestChecksumCalculation, StalledStreamProtectionConfig,
 };
+use aws_types::service_config::ServiceConfigKey;
 
 use super::s3_blank_key::UnmarkBlankKeys;
 
@@ -72,10 +73,10 @@ impl Default for S3Options {
 }
 
 impl S3Options {
-    /// Returns how long one attempt may go without a byte in either direction: a third of the
+    /// Returns how long one attempt may go without a byte in either direction: a quarter of the
     /// timeout, so that a silent connection is replaced before it is over.
     pub fn silence(&self) -> Duration {
-        self.timeout / 3
+        self.timeout / 4
     }
 
     /// Returns the profile that is in use, as far as it has a name.
@@ -159,10 +160,11 @@ impl S3Options {
 }
 
 /// Returns whether an endpoint was given on the command line, in the environment or in the
-/// profile.
+/// profile, for S3 alone or for all services.
 fn has_endpoint(shared: &SdkConfig) -> bool {
-    let of_s3 = std::env::var_os("AWS_ENDPOINT_URL_S3").is_some_and(|url| !url.is_empty());
-    shared.endpoint_url().is_some() || of_s3
+    let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url");
+    let of_s3 = key.build().ok().and_then(|key| shared.service_config()?.load_config(key));
+    shared.endpoint_url().is_some() || of_s3.is_some_and(|url| !url.is_empty())
 }
 
 #[cfg(test)]

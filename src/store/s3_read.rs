@@ -17,6 +17,9 @@ use super::s3_text::{ContentRange, decode_listed_key, decode_meta, quoted, syste
 use super::{Condition, ErrorKind, Fetched, Listed, ObjectMeta, Result, StoreError, Version};
 use crate::model::key::ObjectKey;
 
+/// How much room is made for a body on the word of the server.
+const ROOM_BYTES: usize = 16 * 1024 * 1024;
+
 impl S3Store {
     pub(super) async fn get_object(
         &self,
@@ -76,7 +79,8 @@ impl S3Store {
         meta: ObjectMeta,
         expected: u64,
     ) -> Result<Fetched> {
-        let mut taken = BytesMut::with_capacity(usize::try_from(expected).unwrap_or_default());
+        let room = usize::try_from(expected).unwrap_or(usize::MAX).min(ROOM_BYTES);
+        let mut taken = BytesMut::with_capacity(room);
         let broken = loop {
             match self.patience.wait(body.next()).await {
                 Ok(Some(Ok(piece))) => taken.extend_from_slice(&piece),

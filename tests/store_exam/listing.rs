@@ -5,7 +5,7 @@ use futures::TryStreamExt;
 use futures::future::join_all;
 
 /// More than one page of 1,000.
-const OBJECTS: usize = 1_205;
+const OBJECTS: usize = 1_105;
 
 async fn fill(candidate: &Candidate) -> Vec<String> {
     let mut keys: Vec<String> = (0..OBJECTS).map(|n| format!("many/{n}/ö {n}")).collect();
@@ -16,7 +16,7 @@ async fn fill(candidate: &Candidate) -> Vec<String> {
     keys
 }
 
-pub(crate) async fn a_listing_has_every_key_once_in_order(candidate: &Candidate) {
+pub(crate) async fn a_listing_has_every_key_once_in_order_from_any_start(candidate: &Candidate) {
     let store = &candidate.store;
     put(store, "before", "x").await;
     put(store, "zafter", "x").await;
@@ -32,21 +32,21 @@ pub(crate) async fn a_listing_has_every_key_once_in_order(candidate: &Candidate)
     assert!(last.version.as_ref().is_none_or(|version| *version == meta.version));
     assert_eq!(keys_below(store, "many/77").await, keys_that_start(&keys, "many/77"));
     assert_eq!(keys_below(store, "nothing here").await, Vec::<String>::new());
+    a_listing_can_start_after_any_key(candidate, &keys).await;
 }
 
 fn keys_that_start(keys: &[String], prefix: &str) -> Vec<String> {
     keys.iter().filter(|key| key.starts_with(prefix)).cloned().collect()
 }
 
-pub(crate) async fn a_listing_can_start_after_any_key(candidate: &Candidate) {
+async fn a_listing_can_start_after_any_key(candidate: &Candidate, keys: &[String]) {
     let store = &candidate.store;
-    let keys = fill(candidate).await;
     for at in [0, 1, 600, 1_000, OBJECTS - 2, OBJECTS - 1] {
         let pages: Vec<_> = store.list("many/", Some(&key(&keys[at]))).try_collect().await.unwrap();
         let listed: Vec<_> = pages.into_iter().flatten().map(|one| one.key.to_string()).collect();
         assert!(listed == keys[at + 1..], "after {:?}: {} keys", keys[at], listed.len());
     }
     let between = key(&format!("{}!", keys[7]));
-    let pages: Vec<_> = store.list("", Some(&between)).try_collect().await.unwrap();
+    let pages: Vec<_> = store.list("many/", Some(&between)).try_collect().await.unwrap();
     assert_eq!(pages.into_iter().flatten().count(), OBJECTS - 8);
 }
