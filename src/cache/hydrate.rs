@@ -60,6 +60,14 @@ enum Turn {
     Fetch(Range<u64>, watch::Sender<()>),
 }
 
+/// What came of a request whose answer is not kept.
+pub(super) enum Piece {
+    /// The bytes.
+    Bytes(Bytes),
+    /// The file is another version now: look again.
+    FileMoved,
+}
+
 impl Hydrator {
     /// Returns a hydrator for this cache from this store.
     pub fn new(cache: Arc<Cache>, store: SharedStore, timeout: Duration) -> Self {
@@ -78,7 +86,11 @@ impl Hydrator {
             if let ReadOutcome::Data(bytes) = self.cache.read(ino, offset, len)? {
                 return Ok(bytes);
             }
-            self.ensure(ino, offset..offset.saturating_add(len)).await?;
+            let range = offset..offset.saturating_add(len);
+            match self.ensure(ino, range.clone()).await {
+                Err(failed) if failed.is_lack_of_room() => return self.read_around(ino, range).await,
+                ensured => ensured?,
+            }
         }
         Err(CacheError::Gone(ino))
     }
@@ -154,7 +166,28 @@ impl Hydrator {
         }
     }
 
+    pub(super) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Fetches bytes that are not kept.
+    pub(super) async fn fetch_piece(&self, ino: Ino, range: Range<u64>) -> Result<Piece> {
+        let (path, source) = self.cache.source_of(ino)?;
+        match self.get(&path, &source, range).await {
+            Ok(fetched) if source.remote.version.is_none() && fetched.meta.size != source.remote.size => {
+                self.adopt(ino, &path, &fetched).await.map(|()| Piece::FileMoved)
+            }
+            Ok(fetched) => Ok(Piece::Bytes(fetched.body)),
+            Err(failed) if failed.kind == ErrorKind::Changed || failed.kind == ErrorKind::NotFound => {
+                self.object_moved(ino, &path, &source, failed).await.map(|()| Piece::FileMoved)
+            }
+            Err(failed) => Err(failed_at(&path, failed)),
+        }
+    }
+
     async fn fetch(&self, ino: Ino, content: &Content, range: Range<u64>) -> Result<()> {
+        // Asked before the request, so that nothing is fetched for which there is no room.
+        self.cache.make_room(range.end - range.start)?;
         let (path, source) = self.cache.source_of(ino)?;
         let fetched = match self.get(&path, &source, range.clone()).await {
             Ok(fetched) => fetched,

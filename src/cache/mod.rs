@@ -19,6 +19,7 @@ use crate::os::clock::SharedClock;
 use crate::os::folder_lock::FolderLock;
 
 pub mod attributes;
+pub mod bypass;
 pub mod catalog;
 pub mod content;
 pub mod durable;

@@ -13,7 +13,7 @@ use bayou::store::SharedStore;
 use bayou::store::probe::Conditions;
 use bayou::sync::{SyncOptions, SyncService};
 
-/// Most bytes of content that the caches of these tests keep.
+/// Most bytes of content that the mounted machine keeps.
 pub(crate) const CACHE_BYTES: u64 = 64 << 20;
 
 /// What a folder bucket does with conditions.
@@ -26,9 +26,9 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Returns a machine whose cache is in `folder`.
-    pub(crate) fn new(folder: &Path, store: SharedStore) -> Self {
-        let options = CacheOptions { folder: folder.to_owned(), limit_bytes: CACHE_BYTES, min_free_bytes: 0 };
+    /// Returns a machine whose cache is in `folder` and keeps `limit_bytes` of content.
+    pub(crate) fn new(folder: &Path, limit_bytes: u64, store: SharedStore) -> Self {
+        let options = CacheOptions { folder: folder.to_owned(), limit_bytes, min_free_bytes: 0 };
         let cache = Cache::open(options, SystemClock::shared()).unwrap();
         let timeout = Duration::from_secs(10);
         let hydrator = Arc::new(Hydrator::new(Arc::clone(&cache), Arc::clone(&store), timeout));

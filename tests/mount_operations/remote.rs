@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use super::errno;
+use super::machine::CACHE_BYTES;
 use super::world::World;
 
 fn text(world: &World, name: &str) -> String {
@@ -65,6 +66,16 @@ fn an_absent_file_is_cut_without_fetching_what_goes() {
     world.write("g", b"new");
     assert_eq!(text(&world, "g"), "new");
     assert_eq!(world.gets(), 1);
+}
+
+#[test]
+fn a_file_larger_than_the_cache_can_be_read() {
+    let len = CACHE_BYTES as usize + (16 << 20);
+    let bytes: Vec<u8> = (0..len).map(|n| (n >> 16) as u8).collect();
+    let world = World::with(&[("small", b"first"), ("large", &bytes)]);
+    assert_eq!(text(&world, "small"), "first");
+    assert!(fs::read(world.path("large")).unwrap() == bytes);
+    assert_eq!(text(&world, "small"), "first");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use bayou::store::folder::FolderStore;
 use bayou::store::recording::RecordingStore;
 use bayou::sync::SyncService;
 
-use super::machine::Machine;
+use super::machine::{CACHE_BYTES, Machine};
 
 /// A mounted filesystem; unmounted at the end.
 pub(crate) struct World {
@@ -54,8 +54,9 @@ impl World {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let bucket: SharedStore = Arc::new(FolderStore::open(&folder.path().join("bucket")).unwrap());
         let requests = Arc::new(RecordingStore::new(Arc::clone(&bucket)));
-        let Machine { cache, hydrator, sync } = Machine::new(&folder.path().join("cache"), requests.clone());
-        let other = Machine::new(&folder.path().join("other"), bucket);
+        let Machine { cache, hydrator, sync } =
+            Machine::new(&folder.path().join("cache"), CACHE_BYTES, requests.clone());
+        let other = Machine::new(&folder.path().join("other"), 8 * CACHE_BYTES, bucket);
         let (queue, pending) = invalidate::queue();
         let tell = queue.clone();
         cache.tell_kernel_through(move |seen| tell.push(seen));
