@@ -21,6 +21,7 @@ use crate::os::folder_lock::FolderLock;
 pub mod attributes;
 pub mod bypass;
 pub mod catalog;
+pub mod conflict_state;
 pub mod content;
 pub mod durable;
 pub mod error;
@@ -179,11 +180,15 @@ impl Cache {
         if local { Ok(ChangeToken::uncounted()) } else { self.begin_change() }
     }
 
-    /// Notes a group of changes and applies it to the tree.
+    /// Notes a group of changes and applies it to the tree. An inode that is noted as gone
+    /// stays in memory: the kernel may still use it, and who commits drops it when unused.
     fn commit(&self, names: &mut Names, group: Vec<RowOp>) -> Result<()> {
         self.catalog.note(&group)?;
         let now = self.clock.instant();
         for op in group {
+            if matches!(op, RowOp::NoInode(_)) {
+                continue;
+            }
             self.listings.forget_for(&op, names);
             names.apply(op, now);
         }

@@ -4,12 +4,12 @@
 //! applied here after. Pure memory: no disk, no network. A path has no leading slash; the root
 //! is the empty path. Names sort by path, so all that lies below a folder is one run.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 use std::time::Instant;
 
 use super::error::{CacheError, Result};
-use super::rows::{Ino, Inode, Kind, Name, Nanos, Path, ROOT, RowOp, Rows, Stamp, Tombstone};
+use super::rows::{ContentId, Ino, Inode, Kind, Name, Nanos, Path, ROOT, RowOp, Rows, Stamp, Tombstone};
 
 /// Inode numbers below this are never given to files.
 const FIRST_INO: Ino = 16;
@@ -142,7 +142,12 @@ impl Names {
     }
 
     /// Returns whether a name holds what bucket or index do not have.
+    ///
+    /// The root is never dirty: what is set on it stays on this machine.
     pub fn is_dirty(&self, path: &str) -> bool {
+        if path.is_empty() {
+            return false;
+        }
         let Some(name) = self.names.get(path) else { return false };
         let Some(inode) = self.inodes.get(&name.ino) else { return false };
         !inode.local && (name.pushed != Some(inode.stamp) || name.uploaded.is_some())
@@ -171,6 +176,11 @@ impl Names {
     /// Returns an inode; fails if there is none.
     pub fn inode(&self, ino: Ino) -> Result<&Inode> {
         self.inodes.get(&ino).ok_or(CacheError::Gone(ino))
+    }
+
+    /// Returns the content that inodes have.
+    pub fn content_ids(&self) -> HashSet<ContentId> {
+        self.inodes.values().filter_map(|inode| inode.content.clone()).collect()
     }
 
     /// Returns the numbers of all inodes.
@@ -268,6 +278,14 @@ impl Names {
             .filter(|(path, _)| !path.is_empty())
             .collect::<Vec<_>>()
             .into_iter()
+    }
+
+    /// Returns whether a key cannot be shown because a folder has its name, or a file the name
+    /// of a folder above it.
+    pub fn is_shadowed(&self, key: &str) -> bool {
+        let is_folder = |path: &str| self.at(path).ok().map(|(_, inode)| inode.is_folder());
+        is_folder(key) == Some(true)
+            || key.match_indices('/').any(|(slash, _)| is_folder(&key[..slash]) == Some(false))
     }
 
     /// Returns whether a folder has no names in it.

@@ -76,19 +76,20 @@ impl Cache {
         Ok(Arc::new(cache))
     }
 
-    /// Takes over the content files that the catalog knows and that exist.
+    /// Takes over the content files that exist and that a file still has.
     fn adopt_contents(&self, rows: impl IntoIterator<Item = (ContentId, ContentRow)>) -> Result<()> {
         let folder = self.content_folder();
+        let held = self.names.read().content_ids();
         let mut contents = self.contents.lock();
         let mut gone = Vec::new();
         for (id, row) in rows {
             match std::fs::metadata(content::path_of(&folder, &id)) {
-                Ok(meta) => {
+                Ok(meta) if held.contains(&id) => {
                     let content = Content::at(&folder, id.clone(), row, meta.len());
                     self.local_bytes.fetch_add(content.lock().local_bytes(), Ordering::Relaxed);
                     contents.insert(id, Arc::new(content));
                 }
-                Err(_) => gone.push(RowOp::NoContent(id)),
+                Ok(_) | Err(_) => gone.push(RowOp::NoContent(id)),
             }
         }
         drop(contents);

@@ -185,8 +185,11 @@ impl Cache {
         let inode = inode_of(path, entry, &remote);
         let ino = names.fresh_ino();
         let name = clean_name(ino, &remote, inode.stamp);
-        let group = vec![RowOp::Inode(ino, Box::new(inode)), RowOp::Name(Path::clone(path), Box::new(name))];
-        self.catalog.note(&[RowOp::NoInode(old)])?;
+        let group = vec![
+            RowOp::Inode(ino, Box::new(inode)),
+            RowOp::Name(Path::clone(path), Box::new(name)),
+            RowOp::NoInode(old),
+        ];
         self.commit(names, group)?;
         self.tell_entry(names, path);
         self.drop_if_unused(names, old);
@@ -204,8 +207,7 @@ impl Cache {
             return self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(ours))]);
         }
         let ino = name.ino;
-        self.catalog.note(&[RowOp::NoInode(ino)])?;
-        self.commit(&mut names, vec![RowOp::NoName(Path::clone(path))])?;
+        self.commit(&mut names, vec![RowOp::NoName(Path::clone(path)), RowOp::NoInode(ino)])?;
         self.tell_entry(&names, path);
         self.drop_if_unused(&mut names, ino);
         self.prune_folders(&mut names, path)
@@ -221,6 +223,7 @@ impl Cache {
             }
             let ino = name.ino;
             self.commit(names, vec![RowOp::NoName(Path::clone(&at)), RowOp::NoInode(ino)])?;
+            self.drop_if_unused(names, ino);
             self.tell_entry(names, &at);
             at = Path::from(names::split(&at).0);
         }

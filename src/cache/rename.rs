@@ -51,9 +51,7 @@ impl Cache {
         }
         group.extend(displaced.map(RowOp::NoInode));
         let kept = self.keep_emptied_folder(&names, &from);
-        self.catalog.note(&group)?;
-        group.retain(|op| !matches!(op, RowOp::NoInode(_)));
-        self.apply_noted(&mut names, group);
+        self.commit(&mut names, group)?;
         reached(Step::RenameNoted);
         if names::split(&to).0 != names::split(&from).0 {
             self.commit(&mut names, kept.into_iter().collect())?;
@@ -64,14 +62,6 @@ impl Cache {
         let stamps = self.origins(&names, moves.iter().map(|(_, new)| new));
         drop(names);
         stamps.into_iter().try_for_each(|(content, origin)| content.stamp(&origin))
-    }
-
-    fn apply_noted(&self, names: &mut Names, group: Vec<RowOp>) {
-        let now = self.now();
-        for op in group {
-            self.listings.forget_for(&op, names);
-            names.apply(op, now);
-        }
     }
 
     /// Returns what the content files of renamed dirty files must say of themselves.

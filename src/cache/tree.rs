@@ -209,12 +209,11 @@ impl Cache {
             return Err(CacheError::NotEmpty(path.to_string()));
         }
         let ino = name.ino;
-        let mut group = vec![RowOp::NoName(Path::clone(path))];
+        let mut group = vec![RowOp::NoName(Path::clone(path)), RowOp::NoInode(ino)];
         group.extend(
             tombstone_for(name, inode, None).map(|t| RowOp::Tombstone(Path::clone(path), Box::new(t))),
         );
         group.extend(self.keep_emptied_folder(&names, path));
-        self.catalog.note(&[RowOp::NoInode(ino)])?;
         self.commit(&mut names, group)?;
         reached(Step::UnlinkNoted);
         self.folder_changed(&mut names, parent);

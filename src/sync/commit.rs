@@ -49,10 +49,17 @@ impl SyncService {
             return Ok(());
         }
         let (sender, mut answer) = oneshot::channel();
-        self.committer.waiting.lock().push((changes, sender));
+        self.committer.waiting.lock().push((changes.clone(), sender));
         let mut held = self.index.lock().await;
-        if let Ok(done) = answer.try_recv() {
-            return done;
+        match answer.try_recv() {
+            Ok(done) => return done,
+            // Whoever took it was stopped in the middle: it may or may not be committed.
+            Err(oneshot::error::TryRecvError::Closed) => {
+                *held = None;
+                let (sender, _) = oneshot::channel();
+                self.committer.waiting.lock().push((changes, sender));
+            }
+            Err(oneshot::error::TryRecvError::Empty) => {}
         }
         let group = std::mem::take(&mut *self.committer.waiting.lock());
         let outcome = self.commit_group(&mut held, group.iter().flat_map(|(changes, _)| changes)).await;

@@ -170,6 +170,10 @@ impl SyncService {
         wanted: Option<&HashSet<Path>>,
         report: &mut SyncReport,
     ) -> Result<()> {
+        // A name that was renamed or removed meanwhile is not published; its tombstone knows
+        // of the object.
+        let mut ready = ready;
+        ready.retain(|ready| self.cache.file_state(&ready.path).is_some_and(|now| now.name.ino == ready.ino));
         let names: HashSet<Path> = ready.iter().map(|ready| Path::clone(&ready.path)).collect();
         let removals = self.removals(wanted, &names).await?;
         let mut changes: Vec<_> = removals.iter().filter_map(|removal| removal.change()).collect();

@@ -28,7 +28,7 @@ impl SyncService {
         if !self.cache.nothing_pending() {
             return Ok(false);
         }
-        let comparison = compare(self.cache.known_identities(), entries(index));
+        let comparison = compare(self.cache.known_identities(), self.entries(index));
         let differing =
             comparison.only_here().len() + comparison.only_there().len() + comparison.differing().len();
         let Some(proof) = comparison.proof() else {
@@ -42,14 +42,14 @@ impl SyncService {
         })?;
         Ok(settled == Settled::Clean)
     }
-}
 
-/// Keys that no file may have count as known on both sides: they are left out of both.
-fn entries(index: &RemoteIndex) -> Vec<(Path, crate::model::identity::Identity)> {
-    let admitted = |(key, entry): (&str, crate::model::entry::Entry)| {
-        let key = DataKey::admit(key).ok()?;
-        let identity = Remote::of_entry(&entry).map(|remote| remote.identity()).unwrap_or_default();
-        Some((key.shared(), identity))
-    };
-    index.index().entries().filter_map(admitted).collect()
+    /// Keys that cannot be shown count as known on both sides: they are left out of both.
+    fn entries(&self, index: &RemoteIndex) -> Vec<(Path, crate::model::identity::Identity)> {
+        let admitted = |(key, entry): (&str, crate::model::entry::Entry)| {
+            let key = DataKey::admit(key).ok().filter(|key| !self.cache.is_shadowed(key.as_str()))?;
+            let identity = Remote::of_entry(&entry).map(|remote| remote.identity()).unwrap_or_default();
+            Some((key.shared(), identity))
+        };
+        index.index().entries().filter_map(admitted).collect()
+    }
 }

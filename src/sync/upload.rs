@@ -64,6 +64,11 @@ impl SyncService {
         };
         let Ok(key) = DataKey::admit(path) else { return Ok(Prepared::Nothing) };
         if state.inode.is_folder() {
+            if state.name.pushed.is_none() && !self.is_recorded(&state) {
+                // The index implies it and never said more of it: there is nothing to change.
+                let noted = self.cache.note_committed(path, state.name.ino, state.inode.stamp, None);
+                return noted.map(|()| Prepared::Nothing).map_err(SyncError::cache("Noting a folder"));
+            }
             return Ok(Prepared::Ready(Box::new(self.prepare_folder(state, key, guard))));
         }
         self.uploading.fetch_add(1, Ordering::Relaxed);
@@ -89,11 +94,15 @@ impl SyncService {
         }
     }
 
+    /// The index records folders that are empty or that have attributes.
+    fn is_recorded(&self, state: &FileState) -> bool {
+        let has_attributes = !folder_attributes(&state.inode).is_default();
+        !state.inode.implied && (has_attributes || self.cache.is_empty_folder(&state.path))
+    }
+
     fn prepare_folder(&self, state: FileState, key: DataKey, guard: KeyGuard) -> Ready {
-        let attributes = folder_attributes(&state.inode);
-        let recorded = !attributes.is_default() || self.cache.is_empty_folder(&state.path);
-        let change = match recorded && !state.inode.implied {
-            true => Change::SetFolder(key, attributes),
+        let change = match self.is_recorded(&state) {
+            true => Change::SetFolder(key, folder_attributes(&state.inode)),
             false => Change::RemoveFolder(Path::clone(&state.path)),
         };
         let (ino, stamp) = (state.name.ino, state.inode.stamp);
