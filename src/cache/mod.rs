@@ -40,6 +40,7 @@ pub mod recover;
 pub mod rename;
 pub mod rows;
 pub mod tree;
+mod walk;
 pub mod watermark;
 
 pub use error::{CacheError, Result};
