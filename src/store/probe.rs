@@ -156,8 +156,7 @@ impl<'a> Subject<'a> {
 
     async fn try_delete(&self) -> Result<bool> {
         let unmet = Condition::IfVersion(self.stale.clone());
-        let refused = judge(self.store.delete(&self.key, &unmet).await)? == Finding::Honoured;
-        Ok(refused && self.store.head(&self.key).await?.is_some())
+        Ok(judge(self.store.delete(&self.key, &unmet).await)? == Finding::Honoured)
     }
 
     async fn clean_up(&self) {

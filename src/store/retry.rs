@@ -180,10 +180,7 @@ impl ObjectStore for RetryingStore {
         let mut held = Held::nothing(range, if_version);
         loop {
             match self.inner.get(key, held.missing(), held.version()).await {
-                Ok(fetched) => match held.complete(fetched) {
-                    Some(whole) => return Ok(whole),
-                    None => effort.pause_after(changed_meanwhile(key)).await?,
-                },
+                Ok(rest) => return Ok(held.followed_by(rest)),
                 Err(error) if error.kind == ErrorKind::Changed && held.is_unasked() => {
                     held.forget();
                     effort.pause_after(changed_meanwhile(key)).await?;
@@ -241,13 +238,8 @@ impl ObjectStore for RetryingStore {
     }
 
     async fn delete(&self, key: &ObjectKey, condition: &Condition) -> Result<()> {
-        match self.persist(|| self.inner.delete(key, condition)).await {
-            (Err(refused), true) if may_be_our_own(&refused) => match self.head(key).await? {
-                None => Ok(()),
-                Some(_) => Err(refused),
-            },
-            (outcome, _) => outcome,
-        }
+        // An earlier attempt that was heard too late leaves nothing to delete: a success.
+        self.persist(|| self.inner.delete(key, condition)).await.0
     }
 
     async fn copy(
@@ -360,22 +352,18 @@ impl<'a> Held<'a> {
     fn keep(&mut self, part: Fetched) -> bool {
         let progress = part.body.len() >= PROGRESS_BYTES;
         if !part.body.is_empty() {
-            self.first = self.complete(part);
+            self.first = Some(self.followed_by(part));
         }
-        progress && self.first.is_some()
+        progress
     }
 
-    /// Returns what was held with `rest` behind it; nothing, and forgets all, if the two are
-    /// not of one version.
-    fn complete(&mut self, rest: Fetched) -> Option<Fetched> {
-        let Some(first) = self.first.take() else { return Some(rest) };
-        if first.meta.version != rest.meta.version {
-            return None;
-        }
+    /// Returns what was held with `rest`, which is of the same version, behind it.
+    fn followed_by(&mut self, rest: Fetched) -> Fetched {
+        let Some(first) = self.first.take() else { return rest };
         let mut body = BytesMut::with_capacity(first.body.len() + rest.body.len());
         body.extend_from_slice(&first.body);
         body.extend_from_slice(&rest.body);
-        Some(Fetched { body: body.freeze(), meta: first.meta })
+        Fetched { body: body.freeze(), meta: first.meta }
     }
 }
 

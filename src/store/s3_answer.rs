@@ -53,7 +53,14 @@ impl Said<'_> {
     }
 
     fn kind_by_status(&self, condition: &Condition) -> ErrorKind {
-        match (self.status, condition) {
+        // S3 may have said 200 before it knew, and says the rest in the body.
+        let status = match self.code {
+            "PreconditionFailed" => 412,
+            "NoSuchKey" => 404,
+            "AccessDenied" => 403,
+            _ => self.status,
+        };
+        match (status, condition) {
             // The key that had the version is gone.
             (404, Condition::IfVersion(_)) => ErrorKind::Changed,
             (404, _) => ErrorKind::NotFound,
@@ -185,6 +192,7 @@ mod tests {
             (200, "InternalError", version(), Unreachable),
             (200, "SlowDown", version(), Throttled),
             (200, "", version(), Corrupt),
+            (200, "PreconditionFailed", Condition::IfAbsent, Exists),
             (501, "NotImplemented", version(), Unsupported),
         ];
         for (status, code, condition, kind) in table {

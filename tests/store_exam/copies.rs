@@ -39,6 +39,17 @@ pub(crate) async fn a_copy_of_another_version_is_refused(candidate: &Candidate) 
     let refused = copy(store, "not there", &current, "to", &options).await;
     assert_eq!(kind(refused), Some(ErrorKind::NotFound));
     assert_eq!(store.head(&key("to")).await.unwrap(), None);
+    let absent_target = PutOptions::when(Condition::IfAbsent);
+    let refused = copy(store, "not there", &current, "to", &absent_target).await;
+    assert_eq!(kind(refused), Some(ErrorKind::NotFound), "it is the source that is missing");
+    let target = put(store, "target", "target").await;
+    let replace = PutOptions::when(Condition::IfVersion(target));
+    let refused = copy(store, "not there", &current, "target", &replace).await;
+    assert_eq!(kind(refused), Some(ErrorKind::NotFound), "it is the source that is missing");
+    if candidate.copies_conditionally {
+        let refused = copy(store, "from", &stale, "to", &absent_target).await;
+        assert_eq!(kind(refused), Some(ErrorKind::Changed), "it is the source that changed");
+    }
     let expected = candidate.copies_conditionally.then_some(ErrorKind::Changed);
     assert_eq!(kind(copy(store, "from", &stale, "to", &options).await), expected);
     assert_eq!(store.head(&key("to")).await.unwrap().is_none(), candidate.copies_conditionally);

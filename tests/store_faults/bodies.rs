@@ -1,7 +1,7 @@
 //! Bodies that break off, stop, are too short or damaged.
 
 use super::*;
-use bayou_test_server::{Action, Fault, Op};
+use bayou_test_server::{Action, Fault, Op, Refusal};
 
 const MIB: usize = 1024 * 1024;
 
@@ -77,6 +77,17 @@ async fn a_whole_body_that_is_damaged_is_not_believed() {
 /// Writes through the store, so that the object has a checksum.
 async fn put(stage: &Stage, body: Bytes) {
     stage.store.put(&key("a"), body, &when(Condition::Always)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_object_that_grew_while_it_was_read_is_read_again() {
+    let stage = Stage::set().await;
+    put(&stage, pattern(1_000)).await;
+    let beyond_the_end = Action::Refuse(Refusal::new(416, "InvalidRange"));
+    stage.server.fault(Fault::on(Op::GetObject, beyond_the_end).first(1));
+    let fetched = stage.store.get(&key("a"), Some(500..1_000), None).await.unwrap();
+    assert_eq!(fetched.body, pattern(1_000).slice(500..));
+    assert_eq!(stage.server.count(Op::GetObject), 2);
 }
 
 #[tokio::test]

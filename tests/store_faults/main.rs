@@ -5,6 +5,7 @@
 
 mod bodies;
 mod lost_answers;
+mod odd_servers;
 mod patience;
 mod refusals;
 mod retries;

@@ -6,7 +6,7 @@ use super::*;
 use bayou::store::probe::{Conditions, probe};
 use bayou::store::s3_error::hint;
 use bayou::store::{StoreError, Version};
-use bayou_test_server::{Action, Anonymous, Fault, Listing, Op, Refusal, Trailers};
+use bayou_test_server::{Action, Anonymous, Fault, Gate, Listing, Op, Refusal, Trailers};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -153,4 +153,24 @@ async fn an_object_that_is_too_large_for_one_copy_is_copied_in_parts() {
     let stale = Version::new("00000000000000000000000000000000").unwrap();
     let refused = store.copy(&key("from +%"), &stale, &key("other"), &options).await;
     assert_eq!(kind(refused), Some(ErrorKind::Changed));
+}
+
+#[tokio::test]
+async fn a_source_that_changes_during_a_copy_in_parts_is_not_mixed() {
+    let server = S3Server::start(Options::default());
+    let store = Arc::new(connect(&server, TIMEOUT).await);
+    let source = Version::new(&server.put_object("bucket", "from", pattern(1_000))).unwrap();
+    server.fault(Fault::on(Op::CopyObject, Action::Refuse(Refusal::new(400, "EntityTooLarge"))));
+    let begun = Gate::new();
+    server.fault(Fault::on(Op::CreateMultipartUpload, Action::HoldAnswer(begun.clone())));
+    let copying =
+        tokio::spawn(
+            async move { store.copy(&key("from"), &source, &key("to"), &when(Condition::Always)).await },
+        );
+    begun.wait_for(1).await;
+    server.put_object("bucket", "from", pattern(2_000));
+    begun.open();
+    assert_eq!(kind(copying.await.unwrap()), Some(ErrorKind::Changed));
+    assert_eq!(server.object("bucket", "to"), None);
+    assert_eq!(server.uploads("bucket"), Vec::<String>::new());
 }
