@@ -35,7 +35,7 @@ async fn a_large_upload_that_nobody_reads_is_given_up() {
 #[tokio::test]
 async fn a_body_that_stops_is_given_up_and_resumed() {
     let stage = Stage::set().await;
-    let inner = Arc::new(connect(&stage.server, Duration::from_secs(1)).await);
+    let inner = Arc::new(connect(&stage.server, Duration::from_secs(4)).await);
     let store = RetryingStore::new(inner, Arc::new(HurriedClock::new(|| {})), RetryPolicy::default());
     stage.server.put_object("bucket", "a", pattern(1_000_000));
     stage.server.fault(Fault::on(Op::GetObject, Action::StallBody(400_000)).first(1));
@@ -47,7 +47,7 @@ async fn a_body_that_stops_is_given_up_and_resumed() {
 #[tokio::test]
 async fn a_write_whose_answer_never_comes_is_recognised() {
     let stage = Stage::set().await;
-    let inner = Arc::new(connect(&stage.server, Duration::from_secs(1)).await);
+    let inner = Arc::new(connect(&stage.server, Duration::from_secs(4)).await);
     let store = RetryingStore::new(inner, Arc::new(HurriedClock::new(|| {})), RetryPolicy::default());
     stage.server.fault(Fault::on(Op::PutObject, Action::ApplyThenStall).first(1));
     let version = store.put(&key("a"), pattern(1_000), &when(Condition::IfAbsent)).await.unwrap();
