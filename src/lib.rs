@@ -21,3 +21,5 @@ pub mod fs;
 pub mod session;
 
 pub mod control;
+
+pub mod cli;

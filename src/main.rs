@@ -1,5 +1,5 @@
 //! The `bayou` program: everything is in the library.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    bayou::cli::main()
 }

@@ -51,6 +51,9 @@ pub struct MountStatus {
     pub pid: u32,
     /// What it is doing.
     pub state: MountState,
+    /// Why nothing is written to the bucket, if so.
+    #[serde(default)]
+    pub read_only_reason: Option<String>,
     /// What is not in the bucket yet.
     pub dirty: Amount,
     /// What is on its way.

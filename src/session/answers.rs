@@ -78,6 +78,10 @@ impl Answers {
 
     async fn flush(&self, progress: &ProgressSink) -> Result<FlushSummary, Failure> {
         let source = self.opened.bucket.store.address();
+        let cache = &self.opened.cache;
+        if cache.read_only_reason().is_some() && cache.nothing_pending() {
+            return Ok(FlushSummary { source, ..FlushSummary::default() });
+        }
         let report = self.push(progress).await.map_err(|error| failures::of_sync(&source, &error))?;
         Ok(FlushSummary {
             source,
@@ -144,6 +148,7 @@ impl Answers {
             mountpoint: self.mountpoint.clone(),
             pid: std::process::id(),
             state: self.state(uploads, health.offline_since.is_some()),
+            read_only_reason: cache.read_only_reason(),
             dirty: opened::dirty(cache),
             uploading: Amount { files: uploads, bytes: 0 },
             conflicts: cache.conflicts().into_iter().map(|(path, _)| path.to_string()).collect(),

@@ -50,13 +50,16 @@ pub async fn mount(
         tracing::warn!("{note}");
     }
     let opened = Arc::new(opened::open(&options.session, &folders, &clock).await?);
+    if options.session.read_only {
+        opened.cache.make_read_only("it was mounted with --read-only");
+    }
     let (queue, invalidations) = invalidate::queue();
     opened.cache.tell_kernel_through(move |seen| queue.push(seen));
     let front =
         Arc::new(Front::new(Arc::clone(&opened.sync), Arc::clone(&opened.hydrator), front_options(&options)));
     let kernel = KernelOptions {
         source: options.session.source.clone(),
-        read_only: options.session.read_only || opened.cache.read_only_reason().is_some(),
+        read_only: opened.cache.read_only_reason().is_some(),
         allow_other: options.allow_other,
     };
     let runtime = tokio::runtime::Handle::current();

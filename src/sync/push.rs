@@ -16,6 +16,7 @@ use super::{SyncReport, SyncService};
 use crate::cache::Ino;
 use crate::cache::rows::Path;
 use crate::os::crash_point::{Step, reached};
+use crate::store::ErrorKind;
 
 /// How often a name is tried again after a conflict was resolved.
 const MOST_CONFLICTS: usize = 4;
@@ -125,6 +126,10 @@ impl SyncService {
     ) -> Result<SyncReport> {
         let outcome = self.try_push_batch(paths, wanted, busy).await;
         self.note_outcome(&outcome);
+        if outcome.as_ref().is_err_and(|failed| failed.store_kind() == Some(ErrorKind::Denied)) {
+            let reason = "the credentials may not write to the bucket; what is dirty is kept";
+            self.cache.make_read_only(reason);
+        }
         outcome
     }
 

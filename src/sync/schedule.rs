@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::SyncService;
-use crate::store::ErrorKind;
 
 /// How often the schedule looks whether anything is due.
 const TICK: Duration = Duration::from_millis(500);
@@ -57,11 +56,6 @@ async fn write_back(service: Arc<SyncService>, schedule: Schedule, mut stop: wat
         idle = Duration::ZERO;
         let outcome = service.push_names(due).await;
         pause = next_pause(pause, outcome.is_ok());
-        if outcome.as_ref().is_err_and(|failed| failed.store_kind() == Some(ErrorKind::Denied)) {
-            service
-                .cache()
-                .make_read_only("the credentials may not write to the bucket; what is dirty is kept");
-        }
         report(outcome.map(drop));
     }
 }

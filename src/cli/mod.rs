@@ -1,0 +1,196 @@
+//! People: what they type, what they read, and the exit code.
+//!
+//! One file per command. [`output`] alone writes to the terminal; [`exit_code`] alone decides
+//! exit codes. A command ends in a [`Failure`] that says what went wrong and the way out, or
+//! it succeeded.
+
+mod arguments;
+mod completions;
+mod config;
+mod daemon;
+mod invocation;
+mod logging;
+mod man;
+mod mount;
+mod output;
+mod status;
+mod sync;
+mod umount;
+mod units;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::control::{Failure, FailureKind};
+use crate::os::clock::SystemClock;
+use config::ConfigFile;
+use invocation::Invocation;
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 wrong usage, 2 the system refused, 3 not mounted, \
+5 data remains that is not in the bucket, 6 conflicts, 7 the bucket is not reachable, 8 not permitted, \
+32 the mount failed.";
+
+/// A bucket as a directory: nothing is downloaded until it is read, nothing written is lost.
+#[derive(Debug, Parser)]
+#[command(name = "bayou", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Sub,
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    Mount(Box<mount::MountArgs>),
+    Umount(umount::UmountArgs),
+    Status(status::StatusArgs),
+    Sync(sync::SyncArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+}
+
+/// What a command line means.
+struct Parsed {
+    command: Sub,
+    words: Vec<OsString>,
+    /// The settings of the command and where each came from.
+    settings: Vec<String>,
+}
+
+/// How parsing can end without a command.
+enum NoCommand {
+    /// Clap has something to say: help, the version or an error.
+    Clap(clap::Error),
+    /// The command line or the configuration makes no sense.
+    Bad(Failure),
+    /// There is nothing to do.
+    Nothing,
+}
+
+/// Runs the program and returns its exit code.
+pub fn main() -> ExitCode {
+    match parse(std::env::args_os().collect()) {
+        Ok(parsed) => end(run(parsed)),
+        Err(NoCommand::Bad(failure)) => end(Err(failure)),
+        Err(NoCommand::Nothing) => ExitCode::SUCCESS,
+        Err(NoCommand::Clap(error)) => {
+            output::clap(&error);
+            if error.use_stderr() { exit_code(FailureKind::Usage) } else { ExitCode::SUCCESS }
+        }
+    }
+}
+
+fn end(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::failure(&failure);
+            exit_code(failure.kind)
+        }
+    }
+}
+
+/// Decides the exit code of each kind of failure.
+fn exit_code(kind: FailureKind) -> ExitCode {
+    ExitCode::from(match kind {
+        FailureKind::Usage => 1,
+        FailureKind::System => 2,
+        FailureKind::NotMounted => 3,
+        FailureKind::Unsynced => 5,
+        FailureKind::Conflicts => 6,
+        FailureKind::Unreachable => 7,
+        FailureKind::NotPermitted => 8,
+        FailureKind::MountFailed => 32,
+    })
+}
+
+fn run(parsed: Parsed) -> Result<(), Failure> {
+    let clock = SystemClock::shared();
+    match parsed.command {
+        Sub::Mount(args) => mount::run(&args, &parsed.words, &parsed.settings, clock),
+        Sub::Umount(args) => umount::run(&args, clock),
+        Sub::Status(args) => status::run(&args),
+        Sub::Sync(args) => sync::run(&args, clock),
+        Sub::Completions(args) => completions::run(&args),
+        Sub::Man(_) => man::run(),
+    }
+}
+
+/// Returns the command line's grammar, without what a configuration file says.
+fn command() -> Command {
+    Cli::command()
+}
+
+fn parse(words: Vec<OsString>) -> Result<Parsed, NoCommand> {
+    let bad = |message: String| NoCommand::Bad(Failure::new(FailureKind::Usage, message));
+    let words = match invocation::read(words, &command()) {
+        Ok(Invocation::Words(words)) => words,
+        Ok(Invocation::Fake) => return Err(NoCommand::Nothing),
+        Err(error) => return Err(bad(error.to_string())),
+    };
+    let file = ConfigFile::read_first(&config::places(), &command()).map_err(|error| {
+        let causes = std::error::Error::source(&error)
+            .map(|cause| Failure::new(FailureKind::Usage, "").caused_by(cause));
+        let causes = causes.map(|failure| failure.causes).unwrap_or_default();
+        NoCommand::Bad(Failure { causes, ..Failure::new(FailureKind::Usage, error.to_string()) })
+    })?;
+    let command = file.apply(command());
+    let matches = match command.clone().try_get_matches_from(&words) {
+        Ok(matches) => matches,
+        Err(error) => return Err(blame(error, &file, &words)),
+    };
+    let settings = settings(&file, &command, &matches);
+    let cli = Cli::from_arg_matches(&matches).map_err(NoCommand::Clap)?;
+    Ok(Parsed { command: cli.command, words, settings })
+}
+
+/// Says that it was the configuration file, if the words alone are right.
+fn blame(error: clap::Error, file: &ConfigFile, words: &[OsString]) -> NoCommand {
+    let is_right_without = || command().try_get_matches_from(words).is_ok();
+    if file.is_empty() || !error.use_stderr() || !is_right_without() {
+        return NoCommand::Clap(error);
+    }
+    let message = format!("Configuration file {} has a value that cannot be used", file.path().display());
+    let said = error.to_string();
+    let cause = said.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    NoCommand::Bad(Failure { causes: vec![cause], ..Failure::new(FailureKind::Usage, message) })
+}
+
+fn settings(file: &ConfigFile, command: &Command, matches: &ArgMatches) -> Vec<String> {
+    let Some((name, matches)) = matches.subcommand() else { return Vec::new() };
+    command.find_subcommand(name).map(|command| file.explain(command, matches)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn each_help_ends_with_an_example_that_is_itself_understood() {
+        for sub in command().get_subcommands() {
+            let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let example = help.lines().last().unwrap_or_default().trim().to_owned();
+            assert!(
+                example.starts_with(&format!("bayou {}", sub.get_name())),
+                "{}: {example:?}",
+                sub.get_name()
+            );
+            let words = example.split(" > ").next().unwrap_or_default().split_whitespace();
+            assert!(command().try_get_matches_from(words).is_ok(), "{example:?}");
+        }
+    }
+
+    #[test]
+    fn every_exit_code_is_in_the_help() {
+        let help = command().render_long_help().to_string();
+        for code in ["0 done", "1 wrong", "2 the", "3 not", "5 data", "6 conf", "7 the", "8 not", "32 the"] {
+            assert!(help.replace('\n', " ").contains(code), "{code}");
+        }
+    }
+}

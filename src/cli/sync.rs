@@ -1,0 +1,240 @@
+//! `bayou sync`: bring a bucket and this machine together once.
+//!
+//! A mounted bucket is asked through its mount, so that one process owns the cache. One
+//! command is one sync: what fails is not tried again here and ends in the exit code.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::arguments::{self, BucketArgs, CacheArgs};
+use super::logging::{self, LogFormat};
+use super::{output, status, units};
+use crate::control::client::{Client, Patience};
+use crate::control::place::{self, Found};
+use crate::control::server::ProgressSink;
+use crate::control::{Answer, Direction, Failure, FailureKind, Request, SyncSummary};
+use crate::os::clock::SharedClock;
+use crate::session;
+use crate::session::folders::Folders;
+use crate::session::options::SessionOptions;
+
+/// Bring a bucket and this machine together: pull, then push
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without a target: the mount that the working directory is in.\n\nExample:\n  bayou sync --push /mnt/data"
+)]
+pub(super) struct SyncArgs {
+    /// A path inside of a mount, or a bucket that is not mounted
+    #[arg(value_name = "DIR|SOURCE")]
+    target: Option<String>,
+    /// Only take what the bucket has; takes no lock, writes nothing to the bucket
+    #[arg(long, conflicts_with = "push")]
+    pull: bool,
+    /// Only give what is not in the bucket yet; downloads no content
+    #[arg(long)]
+    push: bool,
+    /// Print JSON with stable keys
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    bucket: BucketArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
+    /// Log more; twice: everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+impl SyncArgs {
+    fn direction(&self) -> Direction {
+        match (self.pull, self.push) {
+            (true, false) => Direction::Pull,
+            (false, true) => Direction::Push,
+            (true, true) | (false, false) => Direction::Both,
+        }
+    }
+}
+
+pub(super) fn run(args: &SyncArgs, clock: SharedClock) -> Result<(), Failure> {
+    let homeless = |error: session::folders::Homeless| Failure::new(FailureKind::System, error.to_string());
+    let folders = Folders::of_this_user().map_err(homeless)?;
+    let summary = match &args.target {
+        Some(target) if target.contains("://") => sync_source(args, target, &folders, clock)?,
+        target => {
+            let path = PathBuf::from(target.as_deref().unwrap_or("."));
+            let (mountpoint, _) = status::mount_of(&folders, &path)?;
+            ask(status::running_mount(&folders, &mountpoint)?, args.direction(), clock)?
+        }
+    };
+    if args.json {
+        output::json(&summary);
+    } else {
+        describe(&summary).into_iter().for_each(output::line);
+    }
+    judge(&summary)
+}
+
+/// Syncs a bucket through its mount if it has one here, else by ourselves.
+fn sync_source(
+    args: &SyncArgs,
+    target: &str,
+    folders: &Folders,
+    clock: SharedClock,
+) -> Result<SyncSummary, Failure> {
+    let source = arguments::source(target)?;
+    let options = arguments::session_options(&source, &args.bucket, &args.cache, false)?;
+    let cache =
+        folders.cache_of(options.cache_dir.as_deref(), &options.source, options.s3.endpoint_url.as_deref());
+    let running = place::running(folders);
+    let running = running.map_err(|error| {
+        Failure::new(FailureKind::System, "The running mounts cannot be read").caused_by(&error)
+    })?;
+    match running.into_iter().rfind(|found| found.record.cache_dir == cache) {
+        Some(found) => ask(found, args.direction(), clock),
+        None => {
+            logging::begin(args.verbose, LogFormat::Text, None)?;
+            sync_alone(options, folders.clone(), args.direction(), clock)
+        }
+    }
+}
+
+fn ask(found: Found, direction: Direction, clock: SharedClock) -> Result<SyncSummary, Failure> {
+    let cannot = |error: std::io::Error| {
+        Failure::new(FailureKind::System, "The mount cannot be asked").caused_by(&error)
+    };
+    let mut client = Client::new(found).map_err(cannot)?;
+    let mut meter = output::Meter::new(clock);
+    let answer = client.ask(&Request::Sync { direction }, |progress| {
+        meter.show(progress);
+        Patience::Wait
+    });
+    match answer? {
+        Answer::Synced(summary) => Ok(summary),
+        other => Err(Failure::new(
+            FailureKind::System,
+            format!("The mount gave an answer that does not fit: {other:?}"),
+        )),
+    }
+}
+
+fn sync_alone(
+    options: SessionOptions,
+    folders: Folders,
+    direction: Direction,
+    clock: SharedClock,
+) -> Result<SyncSummary, Failure> {
+    let cannot = |error: std::io::Error| {
+        Failure::new(FailureKind::System, "The runtime cannot be started").caused_by(&error)
+    };
+    let runtime = tokio::runtime::Runtime::new().map_err(cannot)?;
+    let (sink, _) = ProgressSink::new();
+    runtime.block_on(session::sync(options, folders, direction, sink, clock))
+}
+
+/// Returns the lines that say what was done: only what was.
+fn describe(summary: &SyncSummary) -> Vec<String> {
+    let SyncSummary { source, pulled, pushed, deleted, refused, remaining, conflicts, in_sync } = summary;
+    let mut lines = Vec::new();
+    match pulled {
+        Some(0) => lines.push(format!("Pulled nothing new from {source}")),
+        Some(entries) => {
+            lines.push(format!("Pulled {} from {source}", units::count(*entries, "changed entry")))
+        }
+        None => {}
+    }
+    if let Some(pushed) = pushed {
+        let removed = if *deleted > 0 {
+            format!(", removed {}", units::count(*deleted, "file"))
+        } else {
+            String::new()
+        };
+        lines.push(match pushed.files {
+            0 if *deleted == 0 => format!("Pushed nothing to {source}"),
+            files => format!(
+                "Pushed {} ({}){removed} to {source}",
+                units::count(files, "file"),
+                units::bytes(pushed.bytes)
+            ),
+        });
+    }
+    if *refused > 0 {
+        lines.push(format!("{} in the bucket cannot be shown as files", units::count(*refused, "key")));
+    }
+    lines.extend(conflicts.iter().map(|path| format!("Changed here and elsewhere: {path}")));
+    if *in_sync && remaining.files == 0 {
+        lines.push("Both sides are the same".to_owned());
+    }
+    lines
+}
+
+/// Decides whether what was done is what was asked for.
+fn judge(summary: &SyncSummary) -> Result<(), Failure> {
+    if !summary.conflicts.is_empty() {
+        let message = format!(
+            "{} changed here and elsewhere; compare the files, keep one of each and remove the other",
+            units::count(summary.conflicts.len() as u64, "file")
+        );
+        return Err(Failure::new(FailureKind::Conflicts, message));
+    }
+    if summary.pushed.is_some() && summary.remaining.files > 0 {
+        let message = format!(
+            "{} ({}) are not in {} yet; they changed during the sync or were refused, `bayou status` says more",
+            units::count(summary.remaining.files, "file"),
+            units::bytes(summary.remaining.bytes),
+            summary.source
+        );
+        return Err(Failure::new(FailureKind::Unsynced, message));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Amount;
+
+    fn summary() -> SyncSummary {
+        let pushed = Some(Amount { files: 3, bytes: 4096 });
+        SyncSummary {
+            source: "s3://b".to_owned(),
+            pulled: Some(1),
+            pushed,
+            in_sync: true,
+            ..SyncSummary::default()
+        }
+    }
+
+    #[test]
+    fn what_was_done_is_said_and_nothing_else() {
+        let expected = [
+            "Pulled 1 changed entry from s3://b",
+            "Pushed 3 files (4.0 KiB) to s3://b",
+            "Both sides are the same",
+        ];
+        assert_eq!(describe(&summary()), expected);
+        let pull = SyncSummary { pulled: Some(0), pushed: None, in_sync: false, ..summary() };
+        assert_eq!(describe(&pull), ["Pulled nothing new from s3://b"]);
+        let removals = SyncSummary {
+            pulled: None,
+            pushed: Some(Amount::default()),
+            deleted: 2,
+            in_sync: false,
+            ..summary()
+        };
+        assert_eq!(describe(&removals), ["Pushed 0 files (0 bytes), removed 2 files to s3://b"]);
+    }
+
+    #[test]
+    fn data_that_stays_behind_and_conflicts_decide_the_outcome() {
+        assert!(judge(&summary()).is_ok());
+        let remaining = Amount { files: 1, bytes: 1 };
+        let behind = SyncSummary { remaining, ..summary() };
+        assert_eq!(judge(&behind).unwrap_err().kind, FailureKind::Unsynced);
+        assert!(!describe(&behind).contains(&"Both sides are the same".to_owned()));
+        let only_pulled = SyncSummary { pushed: None, ..behind.clone() };
+        assert!(judge(&only_pulled).is_ok());
+        let conflicts = vec!["a.conflict-h".to_owned()];
+        assert_eq!(judge(&SyncSummary { conflicts, ..behind }).unwrap_err().kind, FailureKind::Conflicts);
+    }
+}

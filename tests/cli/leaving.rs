@@ -1,0 +1,142 @@
+//! Leaving: `bayou umount`, and every other way out.
+
+use std::fs;
+use std::process::Command;
+
+use bayou_test_server::{Action, Fault, Op, Options, Refusal, S3Server};
+
+use crate::person::{Person, is_alive, wait_until, write};
+
+const SOURCE: &str = "s3://bucket/data";
+
+#[test]
+fn umount_says_what_it_flushed_and_waits_for_the_process() {
+    let person = Person::new();
+    person.mount(&person.source(), &["--write-back=1h"]);
+    let pid = person.daemon();
+    write(person.mnt("a"), &[b'a'; 1024]);
+    write(person.mnt("b"), &[b'b'; 2048]);
+    let said = person.umount();
+    said.says(&[&format!("Flushed 2 files (3.0 KiB) to {}\n", person.source())]);
+    assert_eq!(said.out.lines().count(), 1, "{said:?}");
+    assert!(!is_alive(pid) && !person.is_mounted());
+    assert_eq!(fs::read(person.bucket("b")).unwrap(), [b'b'; 2048]);
+    person.umount().fails_with(3, &["Nothing of bayou is mounted"]);
+}
+
+#[test]
+fn umount_with_nothing_to_flush_says_so() {
+    let person = Person::new();
+    person.mount(&person.source(), &[]);
+    person.umount().says(&["everything was in file://"]);
+}
+
+#[test]
+fn the_flush_before_and_the_drain_after_are_one_push() {
+    let server = S3Server::start(Options::default());
+    let person = Person::at(&server);
+    person.mount(SOURCE, &["--write-back=1h"]);
+    write(person.mnt("a"), b"x");
+    server.reset_counts();
+    person.umount().says(&["Flushed 1 file (1 byte) to s3://bucket/data"]);
+    let puts = |key: &str| {
+        let of_key =
+            |request: &&bayou_test_server::Recorded| request.op == Op::PutObject && request.key == key;
+        server.requests().iter().filter(of_key).count()
+    };
+    assert_eq!(puts("data/a"), 1);
+    assert_eq!(puts("data/.datastore-index.json"), 1);
+}
+
+#[test]
+fn a_busy_mount_stays_and_says_who_holds_it() {
+    let person = Person::new();
+    write(person.bucket("a"), b"x");
+    person.mount(&person.source(), &[]);
+    let open = fs::File::open(person.mnt("a")).unwrap();
+    let said = person.umount();
+    said.fails_with(2, &["is in use", &format!("pid {}", std::process::id()), "--lazy"]);
+    assert!(person.is_mounted());
+    assert_eq!(fs::read(person.mnt("a")).unwrap(), b"x");
+    drop(open);
+    person.umount().says(&[]);
+}
+
+#[test]
+fn a_lazy_umount_detaches_a_busy_mount_and_the_process_flushes() {
+    let person = Person::new();
+    person.mount(&person.source(), &["--write-back=1h"]);
+    let pid = person.daemon();
+    write(person.mnt("a"), b"x");
+    let open = fs::File::open(person.mnt("a")).unwrap();
+    person.run(&["umount", "--lazy", &person.path("mnt")]).says(&["Detached"]);
+    assert!(!person.is_mounted());
+    drop(open);
+    wait_until("the process has ended", || !is_alive(pid));
+    assert_eq!(fs::read(person.bucket("a")).unwrap(), b"x");
+}
+
+#[test]
+fn the_systems_own_umount_is_followed_by_a_flush() {
+    let person = Person::new();
+    person.mount(&person.source(), &["--write-back=1h"]);
+    let pid = person.daemon();
+    write(person.mnt("a"), b"x");
+    let by_system = Command::new("umount")
+        .args(["-i", &person.path("mnt")])
+        .status()
+        .is_ok_and(|status| status.success());
+    assert!(
+        by_system
+            || Command::new("fusermount3").args(["-u", &person.path("mnt")]).status().unwrap().success()
+    );
+    wait_until("the process has ended", || !is_alive(pid));
+    assert_eq!(fs::read(person.bucket("a")).unwrap(), b"x");
+}
+
+#[test]
+fn a_mount_whose_process_died_is_cleaned_up() {
+    let person = Person::new();
+    person.mount(&person.source(), &["--write-back=1h"]);
+    write(person.mnt("a"), b"x");
+    person.kill_daemon();
+    assert!(person.is_mounted());
+    let source = person.source();
+    person.umount().says(&["had died", "cleaned up", &format!("bayou sync {source}")]);
+    assert!(!person.is_mounted());
+    person.run(&["sync", &source]).says(&["Pushed 1 file (1 byte)"]);
+    assert_eq!(fs::read(person.bucket("a")).unwrap(), b"x");
+}
+
+#[test]
+fn a_bucket_that_cannot_be_reached_does_not_hold_the_mount_and_nothing_is_lost() {
+    let server = S3Server::start(Options::default());
+    let person = Person::at(&server);
+    person.mount(SOURCE, &["--write-back=1h", "--timeout=2s"]);
+    write(person.mnt("a"), b"kept");
+    let fault = server.fault(Fault::on_writes(Action::Stall));
+    let said = person.run(&["umount", "--timeout=3s", &person.path("mnt")]);
+    let cache = person.cache();
+    said.fails_with(5, &["1 file (4 bytes)", SOURCE, cache.to_str().unwrap(), "bayou sync"]);
+    assert!(!person.is_mounted());
+    assert_eq!(server.object("bucket", "data/a"), None);
+    fault.remove();
+    person.mount(SOURCE, &[]);
+    assert_eq!(fs::read(person.mnt("a")).unwrap(), b"kept");
+    person.umount().says(&[]);
+    assert!(server.object("bucket", "data/a").is_some());
+}
+
+#[test]
+fn a_bucket_that_refuses_writes_does_not_hold_the_mount_and_nothing_is_lost() {
+    let server = S3Server::start(Options::default());
+    let person = Person::at(&server);
+    person.mount(SOURCE, &["--write-back=1h"]);
+    write(person.mnt("a"), b"kept");
+    let fault = server.fault(Fault::on_writes(Action::Refuse(Refusal::access_denied())));
+    person.umount().fails_with(5, &["1 file (4 bytes)", "stay in"]);
+    assert!(!person.is_mounted());
+    fault.remove();
+    person.run(&["sync", "--push", SOURCE]).says(&["Pushed 1 file (4 bytes) to s3://bucket/data"]);
+    assert!(server.object("bucket", "data/a").is_some());
+}
