@@ -1,4 +1,4 @@
-//! Changing names: `mkdir`, `symlink`, `unlink`, `rmdir`, `rename`.
+//! Changing names: `mkdir`, `mknod`, `symlink`, `unlink`, `rmdir`, `rename`.
 //!
 //! Permission has been checked by the kernel (`default_permissions`), the sticky bit included.
 
@@ -35,6 +35,16 @@ impl Front {
         let name = name::new(name)?;
         let node = self.new_node(parent, mode, caller, NodeKind::Folder)?;
         Ok(self.file_attr(&self.cache.make_folder(parent, name, node)?))
+    }
+
+    /// Makes a file and does not open it, as tar does; devices, pipes and sockets are refused.
+    pub(super) fn make_node(&self, parent: Ino, name: &OsStr, mode: u32, caller: Caller) -> Result<FileAttr> {
+        if mode & libc::S_IFMT != libc::S_IFREG {
+            return Err(FsError::NotPermitted("A device, pipe or socket"));
+        }
+        let name = name::new(name)?;
+        let node = self.new_node(parent, mode, caller, NodeKind::File)?;
+        Ok(self.file_attr(&self.cache.create(parent, name, node)?))
     }
 
     /// Makes a symbolic link; its target may be any text.

@@ -80,8 +80,17 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn mknod(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: u32, reply: ReplyEntry) {
-        self.entry("mknod", reply, |_| Err(FsError::NotPermitted("A device, pipe or socket")));
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        _device: u32,
+        reply: ReplyEntry,
+    ) {
+        self.entry("mknod", reply, |front| front.make_node(parent.0, name, mode, caller(request)));
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {

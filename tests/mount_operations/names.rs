@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
@@ -198,6 +198,17 @@ fn second_names_and_special_files_are_not_permitted() {
     assert_eq!(errno(fs::hard_link(world.path("f"), world.path("g"))), libc::EPERM);
     let made = mknodat(CWD, world.path("fifo"), FileType::Fifo, Mode::RUSR, 0);
     assert_eq!(sys_errno(made), libc::EPERM);
+}
+
+#[test]
+fn a_plain_file_can_be_made_as_a_node() {
+    let world = World::new();
+    let make = || mknodat(CWD, world.path("f"), FileType::RegularFile, Mode::RUSR | Mode::WUSR, 0);
+    make().unwrap();
+    assert_eq!(sys_errno(make()), libc::EEXIST);
+    world.write("f", b"bytes");
+    let meta = fs::metadata(world.path("f")).unwrap();
+    assert_eq!((meta.len(), meta.permissions().mode() & 0o7777), (5, 0o600));
 }
 
 #[test]
