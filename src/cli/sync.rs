@@ -13,7 +13,7 @@ use super::{output, status, units};
 use crate::control::client::{Client, Patience};
 use crate::control::place::{self, Found};
 use crate::control::server::ProgressSink;
-use crate::control::{Answer, Direction, Failure, FailureKind, Request, SyncSummary};
+use crate::control::{Amount, Answer, Direction, Failure, FailureKind, Request, SyncSummary};
 use crate::os::clock::SharedClock;
 use crate::session;
 use crate::session::folders::Folders;
@@ -143,20 +143,16 @@ fn describe(summary: &SyncSummary) -> Vec<String> {
         }
         None => {}
     }
-    if let Some(pushed) = pushed {
-        let removed = if *deleted > 0 {
-            format!(", removed {}", units::count(*deleted, "file"))
-        } else {
-            String::new()
-        };
-        lines.push(match pushed.files {
-            0 if *deleted == 0 => format!("Pushed nothing to {source}"),
-            files => format!(
-                "Pushed {} ({}){removed} to {source}",
-                units::count(files, "file"),
-                units::bytes(pushed.bytes)
-            ),
-        });
+    match pushed {
+        Some(Amount { files: 0, .. }) if *deleted == 0 => lines.push(format!("Pushed nothing to {source}")),
+        Some(Amount { files: 0, .. }) | None => {}
+        Some(Amount { files, bytes }) => {
+            let (files, bytes) = (units::count(*files, "file"), units::bytes(*bytes));
+            lines.push(format!("Pushed {files} ({bytes}) to {source}"));
+        }
+    }
+    if *deleted > 0 {
+        lines.push(format!("Removed {} from {source}", units::count(*deleted, "file")));
     }
     if *refused > 0 {
         lines.push(format!("{} in the bucket cannot be shown as files", units::count(*refused, "key")));
@@ -192,7 +188,6 @@ fn judge(summary: &SyncSummary) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::Amount;
 
     fn summary() -> SyncSummary {
         let pushed = Some(Amount { files: 3, bytes: 4096 });
@@ -222,7 +217,7 @@ mod tests {
             in_sync: false,
             ..summary()
         };
-        assert_eq!(describe(&removals), ["Pushed 0 files (0 bytes), removed 2 files to s3://b"]);
+        assert_eq!(describe(&removals), ["Removed 2 files from s3://b"]);
     }
 
     #[test]
