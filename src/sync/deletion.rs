@@ -11,6 +11,7 @@ use super::SyncService;
 use super::commit::Change;
 use super::error::{Result, SyncError};
 use super::key_locks::KeyGuard;
+use super::push::Busy;
 use crate::cache::rows::{Path, Tombstone};
 use crate::model::key::ObjectKey;
 use crate::os::crash_point::{Step, reached};
@@ -41,11 +42,13 @@ impl Removal {
 
 impl SyncService {
     /// Returns the tombstones among `wanted` (all, if `None`) that may be pushed now, given
-    /// that the names in `ready` are committed with them.
+    /// that the names in `ready` are committed with them. A name that another push works on is
+    /// waited for if nothing else is held.
     pub(super) async fn removals(
         &self,
         wanted: Option<&HashSet<Path>>,
         ready: &HashSet<Path>,
+        busy: Busy,
     ) -> Result<Vec<Removal>> {
         let mut removals = Vec::new();
         for (path, tombstone) in self.cache.tombstones() {
@@ -54,7 +57,8 @@ impl SyncService {
             if !asked || !(follows || self.may_go(&tombstone)) {
                 continue;
             }
-            let Some(guard) = self.keys.try_lock(&path) else { continue };
+            let busy = if ready.is_empty() && removals.is_empty() { busy } else { Busy::Skip };
+            let Some(guard) = self.take_key(&path, busy).await else { continue };
             self.resolve_uploading(&path).await?;
             if let Some(tombstone) = self.cache.tombstone(&path) {
                 removals.push(Removal { path, tombstone, _guard: guard });

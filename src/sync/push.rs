@@ -25,7 +25,7 @@ const MOST_FLUSHES: usize = 16;
 
 /// Whether a push waits for keys that another push works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Busy {
+pub(super) enum Busy {
     /// It waits; used with one key only, so that no two pushes wait for each other.
     Wait,
     /// It leaves them out.
@@ -93,11 +93,20 @@ impl SyncService {
         if paths.is_empty() {
             return Ok(());
         }
-        self.push_names(paths).await?;
+        let moved = paths.iter().filter_map(|path| self.moved_to(path));
+        self.push_names(moved.chain(paths.iter().cloned()).collect()).await?;
         for path in self.cache.pending_in_folder(&folder) {
+            // A name that was renamed goes only when its new name is pushed.
+            if let Some(to) = self.moved_to(&path) {
+                self.push_batch(vec![to], Some(HashSet::new()), Busy::Wait).await?;
+            }
             self.push_batch(vec![Path::clone(&path)], Some(HashSet::from([path])), Busy::Wait).await?;
         }
         Ok(())
+    }
+
+    fn moved_to(&self, path: &Path) -> Option<Path> {
+        self.cache.tombstone(path)?.moved_to
     }
 
     async fn is_clean(&self) -> Result<bool> {
@@ -162,7 +171,7 @@ impl SyncService {
                 }
             }
         }
-        let committed = self.commit_ready(ready, wanted.as_ref(), &mut report).await;
+        let committed = self.commit_ready(ready, (wanted.as_ref(), busy), &mut report).await;
         match failed {
             Some(failed) => Err(failed),
             None => committed.map(|()| report),
@@ -172,7 +181,7 @@ impl SyncService {
     async fn commit_ready(
         &self,
         ready: Vec<Ready>,
-        wanted: Option<&HashSet<Path>>,
+        (wanted, busy): (Option<&HashSet<Path>>, Busy),
         report: &mut SyncReport,
     ) -> Result<()> {
         // A name that was renamed or removed meanwhile is not published; its tombstone knows
@@ -180,7 +189,7 @@ impl SyncService {
         let mut ready = ready;
         ready.retain(|ready| self.cache.file_state(&ready.path).is_some_and(|now| now.name.ino == ready.ino));
         let names: HashSet<Path> = ready.iter().map(|ready| Path::clone(&ready.path)).collect();
-        let removals = self.removals(wanted, &names).await?;
+        let removals = self.removals(wanted, &names, busy).await?;
         let mut changes: Vec<_> = removals.iter().filter_map(|removal| removal.change()).collect();
         changes.extend(ready.iter().map(|ready| ready.change.clone()));
         self.commit(changes).await?;
@@ -224,7 +233,7 @@ impl SyncService {
         }
     }
 
-    async fn take_key(&self, path: &Path, busy: Busy) -> Option<KeyGuard> {
+    pub(super) async fn take_key(&self, path: &Path, busy: Busy) -> Option<KeyGuard> {
         match busy {
             Busy::Wait => Some(self.keys.lock(path).await),
             Busy::Skip => self.keys.try_lock(path),

@@ -47,6 +47,15 @@ fn a_folder_that_was_fsynced_has_its_names_in_the_index() {
 }
 
 #[test]
+fn a_folder_that_was_fsynced_has_let_go_of_what_was_renamed_to_another_folder() {
+    let world = World::with(&[("a/old", b"1"), ("b/x", b"2")]);
+    world.rename("a/old", "b/new").unwrap();
+    File::open(world.path("a")).unwrap().sync_all().unwrap();
+    assert!(names(&world, "b/new") && !names(&world, "a/old"), "{}", index(&world));
+    assert_eq!(fs::read(world.object("b/new")).unwrap(), b"1");
+}
+
+#[test]
 fn close_returns_at_once_unless_it_was_asked_to_flush() {
     let lazy = World::mounted(CloseMode::Returns, FsyncMode::Remote);
     lazy.write("f", b"bytes");
