@@ -39,6 +39,7 @@ pub mod ranges;
 pub mod recover;
 pub mod rename;
 pub mod rows;
+mod tombstones;
 pub mod tree;
 mod walk;
 pub mod watermark;

@@ -32,7 +32,7 @@ pub struct Pulled {
     pub changed: u64,
     /// Names that the index does not have any more; whether they are deleted is not known yet.
     pub vanished: Vec<Path>,
-    /// Keys that are both a file and a folder, and are shown as the folder.
+    /// Keys and folders that are not shown because a name of the other kind is in the way.
     pub shadowed: u64,
 }
 
@@ -68,7 +68,9 @@ impl Cache {
         let mut pulled = Pulled::default();
         for some in folders.chunks(ROWS_A_HOLD) {
             let mut names = self.names.write();
-            some.iter().try_for_each(|(path, attributes)| self.apply_folder(&mut names, path, attributes))?;
+            for (path, attributes) in some {
+                self.apply_folder(&mut names, path, attributes, &mut pulled)?;
+            }
         }
         for some in files.chunks(ROWS_A_HOLD) {
             let mut names = self.names.write();
@@ -98,7 +100,9 @@ impl Cache {
     ) -> Result<()> {
         let Some(remote) = Remote::of_entry(entry) else { return Ok(()) };
         let path = key.shared();
-        if let Some(tombstone) = names.tombstone(&path) {
+        if names.name(&path).is_none()
+            && let Some(tombstone) = names.tombstone(&path)
+        {
             if tombstone.folder || tombstone.remote.as_ref().is_none_or(|removed| removed.is_same_as(&remote))
             {
                 return Ok(());
@@ -107,8 +111,7 @@ impl Cache {
             self.commit(names, vec![RowOp::NoTombstone(Path::clone(&path))])?;
         }
         let Ok((name, inode)) = names.at(&path) else {
-            pulled.added += 1;
-            return self.add_remote(names, &path, entry, remote);
+            return self.add_remote(names, &path, (entry, remote), pulled);
         };
         if inode.is_folder() {
             pulled.shadowed += 1;
@@ -158,12 +161,20 @@ impl Cache {
         Ok(())
     }
 
-    fn add_remote(&self, names: &mut Names, path: &Path, entry: &Entry, remote: Remote) -> Result<()> {
+    fn add_remote(
+        &self,
+        names: &mut Names,
+        path: &Path,
+        (entry, remote): (&Entry, Remote),
+        pulled: &mut Pulled,
+    ) -> Result<()> {
         let mut group = Vec::new();
         let inode = inode_of(path, entry, &remote);
         if !self.imply_folders(names, path, inode.mtime, &mut group) {
+            pulled.shadowed += 1;
             return Ok(());
         }
+        pulled.added += 1;
         let ino = names.fresh_ino();
         let name = clean_name(ino, &remote, inode.stamp);
         group.push(RowOp::Inode(ino, Box::new(inode)));
@@ -230,7 +241,13 @@ impl Cache {
         Ok(())
     }
 
-    fn apply_folder(&self, names: &mut Names, path: &str, attributes: &Attributes) -> Result<()> {
+    fn apply_folder(
+        &self,
+        names: &mut Names,
+        path: &str,
+        attributes: &Attributes,
+        pulled: &mut Pulled,
+    ) -> Result<()> {
         let Ok(key) = DataKey::admit(path) else { return Ok(()) };
         let path = key.shared();
         if names.tombstone(&path).is_some() || names.is_dirty(&path) {
@@ -239,10 +256,14 @@ impl Cache {
         let mut group = Vec::new();
         let (ino, mut inode, fresh) = match names.at(&path) {
             Ok((name, inode)) if inode.is_folder() => (name.ino, inode.clone(), false),
-            Ok(_) => return Ok(()),
+            Ok(_) => {
+                pulled.shadowed += 1;
+                return Ok(());
+            }
             Err(_) => {
                 let mtime = attributes.mtime_ns.unwrap_or(0);
                 if !self.imply_folders(names, &path, mtime, &mut group) {
+                    pulled.shadowed += 1;
                     return Ok(());
                 }
                 (names.fresh_ino(), folder_inode(mtime), true)
@@ -250,7 +271,7 @@ impl Cache {
         };
         let before = inode.clone();
         inode.implied = false;
-        set_common(&mut inode, attributes);
+        set_folder_attributes(&mut inode, attributes);
         if !fresh && before == inode {
             return Ok(());
         }
@@ -283,7 +304,9 @@ impl Cache {
                 continue;
             }
             inode.implied = true;
+            set_folder_attributes(&mut inode, &Attributes::default());
             self.commit(&mut names, vec![RowOp::Inode(ino, Box::new(inode))])?;
+            self.tell(Seen::Attributes(ino));
             self.prune_folders(&mut names, &format!("{path}/x"))?;
         }
         Ok(())
@@ -359,6 +382,12 @@ fn set_attributes(inode: &mut Inode, entry: &Entry) {
     let default = if entry.symlink.is_some() { LINK_MODE } else { FILE_MODE };
     inode.mode = default;
     set_common(inode, &entry.attributes);
+}
+
+/// What the index does not say of a folder is the default, also if it said more before.
+fn set_folder_attributes(inode: &mut Inode, attributes: &Attributes) {
+    inode.mode = FOLDER_MODE;
+    set_common(inode, attributes);
 }
 
 fn set_common(inode: &mut Inode, attributes: &Attributes) {

@@ -14,6 +14,7 @@ use super::content::ReadOutcome;
 use super::error::{CacheError, Result};
 use super::names::Names;
 use super::rows::{Ino, Inode, Name, Path, Remote, RowOp, Source, Stamp, Tombstone, Uploaded, Uploading};
+use super::tombstones::recorded_too_late;
 use crate::model::entry::Attributes;
 use crate::model::identity::Identity;
 use crate::os::crash_point::{Step, reached};
@@ -261,8 +262,13 @@ impl Cache {
     /// Notes that the index names a file's snapshot. The file is clean if it is still that.
     pub fn note_committed(&self, path: &Path, ino: Ino, stamp: Stamp, remote: Option<Remote>) -> Result<()> {
         let mut names = self.names.write();
+        let still = names.name(path).is_some_and(|name| name.ino == ino);
+        if !still && remote.is_none() {
+            let late = recorded_too_late(&names, path);
+            return self.commit(&mut names, vec![late]);
+        }
         let Ok((name, inode)) = names.at(path) else { return Ok(()) };
-        if name.ino != ino {
+        if !still {
             let mut noted = name.clone();
             noted.remote.clone_from(&remote);
             return self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))]);
@@ -272,6 +278,7 @@ impl Cache {
         noted.base.clone_from(&remote);
         noted.pushed = Some(stamp);
         noted.uploaded = None;
+        noted.record_left = false;
         let mut pushed = inode.clone();
         let whole = pushed.stamp.content == stamp.content;
         if let Some(remote) = remote
@@ -301,6 +308,7 @@ impl Cache {
         }
         let mut noted = tombstone.clone();
         noted.unindexed = true;
+        noted.folder = false;
         self.commit(&mut names, vec![RowOp::Tombstone(Path::clone(path), Box::new(noted))])
     }
 

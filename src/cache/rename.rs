@@ -7,8 +7,8 @@ use super::Cache;
 use super::content::Origin;
 use super::error::{CacheError, Result};
 use super::names::{self, Names};
-use super::rows::{Ino, Name, Path, RowOp};
-use super::tree::{name_over, tombstone_for};
+use super::rows::{Ino, Name, Path, RowOp, Tombstone};
+use super::tombstones::{bury, has_record, name_over};
 use crate::model::internal_name::{NameClass, classify};
 use crate::model::key::{MAX_NAME_BYTES, Refusal, check_path};
 use crate::os::crash_point::{Step, reached};
@@ -140,19 +140,20 @@ fn move_one(names: &Names, from: &Path, to: &Path, group: &mut Vec<RowOp>) -> Re
             base: displaced.uploaded.as_ref().map(|u| u.remote.clone()).or_else(|| displaced.base.clone()),
             uploaded: None,
             conflict_of: None,
+            record_left: has_record(displaced, names.inode(displaced.ino)?),
             ..displaced.clone()
         },
-        None => name_over(names, to, name.ino, group),
+        None => name_over(names, to, (name.ino, inode), group),
     };
     moved.conflict_of.clone_from(&name.conflict_of);
-    if inode.implied || inode.local {
+    if (inode.implied && !moved.record_left) || inode.local {
         moved.pushed = Some(inode.stamp);
     }
     group.push(RowOp::NoName(Path::clone(from)));
-    if let Some(tombstone) = tombstone_for(name, inode, Some(to)) {
-        group.push(RowOp::Tombstone(Path::clone(from), Box::new(tombstone)));
-    }
-    for (path, tombstone) in names.tombstones().filter(|(_, t)| t.moved_to.as_ref() == Some(from)) {
+    bury(names, from, Some(to), group)?;
+    // A file that comes back to where it was has no tombstone there any more.
+    let follows = |(path, t): &(&Path, &Tombstone)| *path != to && t.moved_to.as_ref() == Some(from);
+    for (path, tombstone) in names.tombstones().filter(follows) {
         let mut follows = tombstone.clone();
         follows.moved_to = Some(Path::clone(to));
         group.push(RowOp::Tombstone(Path::clone(path), Box::new(follows)));

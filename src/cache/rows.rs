@@ -202,6 +202,9 @@ pub struct Name {
     /// The key whose conflicting version this file keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict_of: Option<Path>,
+    /// Whether the index has the record of another folder that had this path before.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub record_left: bool,
 }
 
 impl Name {
@@ -215,6 +218,7 @@ impl Name {
             uploading: None,
             uploaded: None,
             conflict_of: None,
+            record_left: false,
         }
     }
 }
@@ -225,7 +229,8 @@ pub struct Tombstone {
     /// What the index said of the key; `None` for a folder or an upload that was never indexed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<Remote>,
-    /// Whether it was a folder: there is an index member to remove but no object.
+    /// Whether a folder was removed: the index has a record of it. There may be a removed
+    /// file's object besides.
     #[serde(default, skip_serializing_if = "is_false")]
     pub folder: bool,
     /// The new name of the same file: the old one goes when the new one is in the index.

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use super::content::Origin;
 use super::error::{CacheError, Result};
 use super::names::{self, Names};
-use super::rows::{Ino, Inode, Kind, Name, Path, RowOp, Stamp, Tombstone};
+use super::rows::{Ino, Inode, Kind, Path, RowOp, Stamp};
+use super::tombstones::{bury, name_over};
 use super::watermark::ChangeToken;
 use super::{Cache, listing::EntryKind};
 use crate::model::internal_name::{NameClass, classify};
@@ -165,7 +166,7 @@ impl Cache {
             return Err(CacheError::Exists(path.to_string()));
         }
         let ino = names.fresh_ino();
-        let name = name_over(&names, &path, ino, &mut group);
+        let name = name_over(&names, &path, (ino, &inode), &mut group);
         group.push(RowOp::Inode(ino, Box::new(inode)));
         group.push(RowOp::Name(path, Box::new(name)));
         self.commit(&mut names, group)?;
@@ -210,9 +211,7 @@ impl Cache {
         }
         let ino = name.ino;
         let mut group = vec![RowOp::NoName(Path::clone(path)), RowOp::NoInode(ino)];
-        group.extend(
-            tombstone_for(name, inode, None).map(|t| RowOp::Tombstone(Path::clone(path), Box::new(t))),
-        );
+        bury(&names, path, None, &mut group)?;
         group.extend(self.keep_emptied_folder(&names, path));
         self.commit(&mut names, group)?;
         reached(Step::UnlinkNoted);
@@ -287,37 +286,6 @@ impl Cache {
         let local = names.at(&path)?.1.local;
         Ok((path, local))
     }
-}
-
-/// Returns the name for a new file at `path`: what was removed there before is its base.
-pub(super) fn name_over(names: &Names, path: &Path, ino: Ino, group: &mut Vec<RowOp>) -> Name {
-    let mut name = Name::new_here(ino);
-    if let Some(tombstone) = names.tombstone(path) {
-        name.remote.clone_from(&tombstone.remote);
-        name.base.clone_from(&tombstone.remote);
-        name.uploading.clone_from(&tombstone.uploading);
-        group.push(RowOp::NoTombstone(Path::clone(path)));
-    }
-    name
-}
-
-/// Returns the tombstone that a removed name needs; none if the bucket cannot have it.
-pub(super) fn tombstone_for(name: &Name, inode: &Inode, moved_to: Option<&Path>) -> Option<Tombstone> {
-    if inode.local || (inode.is_folder() && (inode.implied || name.pushed.is_none())) {
-        return None;
-    }
-    let uploaded = name.uploaded.as_ref().map(|uploaded| uploaded.remote.clone());
-    let remote = uploaded.or_else(|| name.base.clone()).or_else(|| name.remote.clone());
-    if !inode.is_folder() && remote.is_none() && name.uploading.is_none() {
-        return None;
-    }
-    Some(Tombstone {
-        remote,
-        folder: inode.is_folder(),
-        moved_to: moved_to.map(Path::clone),
-        uploading: name.uploading.clone(),
-        unindexed: false,
-    })
 }
 
 impl Inode {

@@ -29,14 +29,15 @@ pub(super) struct Removal {
 
 impl Removal {
     /// Returns what the index is to change.
-    pub(super) fn change(&self) -> Option<Change> {
-        if self.tombstone.unindexed {
-            return None;
+    pub(super) fn changes(&self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if self.tombstone.folder {
+            changes.push(Change::RemoveFolder(Path::clone(&self.path)));
         }
-        Some(match self.tombstone.folder {
-            true => Change::RemoveFolder(Path::clone(&self.path)),
-            false => Change::Remove(Path::clone(&self.path), self.tombstone.remote.clone()),
-        })
+        if self.tombstone.remote.is_some() && !self.tombstone.unindexed {
+            changes.push(Change::Remove(Path::clone(&self.path), self.tombstone.remote.clone()));
+        }
+        changes
     }
 }
 
@@ -91,7 +92,7 @@ impl SyncService {
     async fn delete_object(&self, removal: Removal) -> Result<()> {
         let path = &removal.path;
         let noted = |failed| SyncError::cache(format!("Noting the removal of {path}"))(failed);
-        let object_left = !removal.tombstone.folder && removal.tombstone.remote.is_some();
+        let object_left = removal.tombstone.remote.is_some();
         self.cache.note_unindexed(path, object_left).map_err(noted)?;
         reached(Step::CommitNoted);
         if !object_left {

@@ -11,6 +11,7 @@ use super::error::{Result, SyncError};
 use super::layout::{self, Layout};
 use super::remote_index::{self, Admitted, RemoteIndex};
 use super::{LINGER, SyncReport, SyncService};
+use crate::cache::pull_state::Pulled;
 use crate::cache::rows::Path;
 use crate::model::key::ObjectKey;
 use crate::model::timestamp::{Stamp, Timestamp};
@@ -107,17 +108,24 @@ impl SyncService {
         for (key, reason) in &admitted.refused {
             tracing::debug!(key, %reason, "A key of the index is not shown");
         }
-        let pulled = self
-            .cache
-            .apply_index(&admitted.files, &admitted.folders)
-            .map_err(SyncError::cache("Taking over the index"))?;
+        let mut pulled = self.take_over(&admitted)?;
         self.lingering.lock().retain(|path, _| pulled.vanished.contains(path));
-        let vanished = self.confirm_vanished(pulled.vanished).await?;
+        let vanished = self.confirm_vanished(std::mem::take(&mut pulled.vanished)).await?;
+        if pulled.shadowed > 0 {
+            // What was in the way may be gone now: a folder that became a file, or a file a folder.
+            let uncovered = self.take_over(&admitted)?;
+            pulled.added += uncovered.added;
+        }
         reached(Step::PullApplied);
         self.cache
             .note_applied(fingerprint.as_deref())
             .map_err(SyncError::cache("Noting what was pulled"))?;
         Ok(SyncReport { pulled: pulled.added + pulled.changed, vanished, ..SyncReport::default() })
+    }
+
+    fn take_over(&self, admitted: &Admitted) -> Result<Pulled> {
+        let applied = self.cache.apply_index(&admitted.files, &admitted.folders);
+        applied.map_err(SyncError::cache("Taking over the index"))
     }
 
     /// Asks for the sizes that entries of other writers do not say.

@@ -190,7 +190,7 @@ impl SyncService {
         ready.retain(|ready| self.cache.file_state(&ready.path).is_some_and(|now| now.name.ino == ready.ino));
         let names: HashSet<Path> = ready.iter().map(|ready| Path::clone(&ready.path)).collect();
         let removals = self.removals(wanted, &names, busy).await?;
-        let mut changes: Vec<_> = removals.iter().filter_map(|removal| removal.change()).collect();
+        let mut changes: Vec<_> = removals.iter().flat_map(|removal| removal.changes()).collect();
         changes.extend(ready.iter().map(|ready| ready.change.clone()));
         self.commit(changes).await?;
         for done in ready {

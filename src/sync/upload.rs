@@ -64,7 +64,7 @@ impl SyncService {
         };
         let Ok(key) = DataKey::admit(path) else { return Ok(Prepared::Nothing) };
         if state.inode.is_folder() {
-            if state.name.pushed.is_none() && !self.is_recorded(&state) {
+            if state.name.pushed.is_none() && !state.name.record_left && !self.is_recorded(&state) {
                 // The index implies it and never said more of it: there is nothing to change.
                 let noted = self.cache.note_committed(path, state.name.ino, state.inode.stamp, None);
                 return noted.map(|()| Prepared::Nothing).map_err(SyncError::cache("Noting a folder"));

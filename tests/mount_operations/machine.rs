@@ -1,11 +1,13 @@
 //! A machine without a mount: a cache, and the sync that keeps it in step with a bucket.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bayou::cache::file::Access;
 use bayou::cache::hydrate::Hydrator;
+use bayou::cache::listing::EntryKind;
 use bayou::cache::tree::NewNode;
 use bayou::cache::{Cache, CacheOptions, Ino, ROOT};
 use bayou::os::clock::SystemClock;
@@ -47,6 +49,28 @@ impl Machine {
         }
         files.iter().for_each(|(path, bytes)| self.write(path, bytes));
         self.sync.push().await.unwrap();
+    }
+
+    /// Returns everything that this machine sees, by path: what it is, and its bytes.
+    pub(crate) async fn tree(&self) -> BTreeMap<String, (EntryKind, u32, Vec<u8>)> {
+        let mut seen = BTreeMap::new();
+        let mut folders = vec![(ROOT, String::new())];
+        while let Some((folder, prefix)) = folders.pop() {
+            for entry in self.cache.read_folder(folder, 0, usize::MAX).unwrap() {
+                let path = format!("{prefix}{}", entry.name);
+                let attr = self.cache.attr(entry.ino).unwrap();
+                let bytes = match entry.kind {
+                    EntryKind::File => self.hydrator.read(entry.ino, 0, attr.size).await.unwrap(),
+                    EntryKind::Symlink => self.cache.read_link(entry.ino).unwrap().into_bytes(),
+                    EntryKind::Folder => {
+                        folders.push((entry.ino, format!("{path}/")));
+                        Vec::new()
+                    }
+                };
+                seen.insert(path, (entry.kind, attr.mode, bytes));
+            }
+        }
+        seen
     }
 
     fn write(&self, path: &str, bytes: &[u8]) {

@@ -2,14 +2,16 @@
 //!
 //! The local disk is the model. Calls are drawn by a seed that is printed when they differ.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use bayou::cache::listing::EntryKind;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::world::World;
+use super::world::{Step, World};
 
 const NAMES: [&str; 12] =
     ["a", "b", "c", "a/x", "a/y", "b/x", "b/y", "c/x", "a/x/1", "a/x/2", "b/x/1", "b/y/1"];
@@ -130,6 +132,24 @@ impl Side {
         Ok(renameat_with(CWD, self.root.join(from), CWD, self.root.join(to), flags)?)
     }
 
+    /// Returns everything as the other machine's tree shows it.
+    fn plain_tree(&self) -> BTreeMap<String, (EntryKind, u32, Vec<u8>)> {
+        let paths = self.tree().into_iter().map(|(path, _)| path);
+        let entry = |path: PathBuf| {
+            let full = self.root.join(&path);
+            let meta = fs::symlink_metadata(&full).unwrap();
+            let (kind, bytes) = if meta.is_dir() {
+                (EntryKind::Folder, Vec::new())
+            } else if meta.is_symlink() {
+                (EntryKind::Symlink, fs::read_link(&full).unwrap().into_os_string().into_encoded_bytes())
+            } else {
+                (EntryKind::File, fs::read(&full).unwrap())
+            };
+            (path.into_os_string().into_string().unwrap(), (kind, meta.mode() & 0o7777, bytes))
+        };
+        paths.map(entry).collect()
+    }
+
     /// Returns everything that can be seen, name by name.
     fn tree(&self) -> Vec<(PathBuf, String)> {
         let mut seen = Vec::new();
@@ -164,7 +184,13 @@ fn describe(root: &Path, folder: &Path, seen: &mut Vec<(PathBuf, String)>) {
     }
 }
 
-fn compare(seed: u64, calls: usize, world: &World) {
+/// Makes the same calls on both sides, and `between` after each; returns the model.
+fn compare(
+    seed: u64,
+    calls: usize,
+    world: &World,
+    mut between: impl FnMut(u64),
+) -> (tempfile::TempDir, Side) {
     let local = tempfile::tempdir().unwrap();
     let (mut model, mut mount) = (Side::new(local.path().to_owned()), Side::new(world.path("")));
     let mut dice = Dice(seed);
@@ -181,6 +207,29 @@ fn compare(seed: u64, calls: usize, world: &World) {
         if n % 50 == 0 || n + 1 == calls {
             assert_eq!(mount.tree(), model.tree(), "seed {seed}, after call {n}: {call:?}");
         }
+        between(dice.below(100));
+    }
+    (local, model)
+}
+
+fn empty(world: &World) {
+    for name in ["a", "b", "c"] {
+        if fs::remove_dir_all(world.path(name)).is_err() {
+            fs::remove_file(world.path(name)).ok();
+        }
+    }
+}
+
+fn check_elsewhere(seed: u64, world: &World, model: &Side) {
+    let (expected, found) = (model.plain_tree(), world.seen_elsewhere());
+    assert!(
+        expected.keys().eq(found.keys()),
+        "seed {seed}: {:?} instead of {:?}",
+        found.keys(),
+        expected.keys()
+    );
+    for (path, entry) in &expected {
+        assert!(found[path] == *entry, "seed {seed}: {path} differs elsewhere");
     }
 }
 
@@ -188,11 +237,21 @@ fn compare(seed: u64, calls: usize, world: &World) {
 fn the_mount_answers_like_the_local_disk() {
     let world = World::new();
     for seed in 0..6 {
-        compare(seed, 400, &world);
-        for name in ["a", "b", "c"] {
-            if fs::remove_dir_all(world.path(name)).is_err() {
-                fs::remove_file(world.path(name)).ok();
-            }
-        }
+        compare(seed, 400, &world, |_| {});
+        empty(&world);
+    }
+}
+
+#[test]
+fn another_machine_sees_what_the_local_disk_has() {
+    let world = World::new();
+    for seed in 50..70 {
+        let (_local, model) = compare(seed, 200, &world, |dice| match dice {
+            0..3 => world.sync_now(Step::Push),
+            3..6 => world.sync_now(Step::Pull),
+            _ => {}
+        });
+        check_elsewhere(seed, &world, &model);
+        empty(&world);
     }
 }

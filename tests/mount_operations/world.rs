@@ -1,5 +1,6 @@
 //! A real kernel mount of a folder bucket, and another machine that writes into the bucket.
 
+use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bayou::cache::Cache;
+use bayou::cache::listing::EntryKind;
 use bayou::fs::front::{CloseMode, Front, FrontOptions, FsyncMode};
 use bayou::fs::invalidate::{self, InvalidationQueue};
 use bayou::fs::mount::{Detach, MountOptions};
@@ -18,6 +20,13 @@ use bayou::store::recording::RecordingStore;
 use bayou::sync::SyncService;
 
 use super::machine::{CACHE_BYTES, Machine};
+
+/// A step of a sync.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Step {
+    Push,
+    Pull,
+}
 
 /// A mounted filesystem; unmounted at the end.
 pub(crate) struct World {
@@ -76,6 +85,26 @@ impl World {
             self.queue.announced().await;
         });
         self.requests.take();
+    }
+
+    /// Makes one step of a sync, from its beginning to its end.
+    pub(crate) fn sync_now(&self, step: Step) {
+        let outcome = self.runtime.block_on(async {
+            match step {
+                Step::Push => self.sync.push_pending().await,
+                Step::Pull => self.sync.pull().await,
+            }
+        });
+        outcome.unwrap();
+    }
+
+    /// Pushes everything, and returns what the other machine then sees.
+    pub(crate) fn seen_elsewhere(&self) -> BTreeMap<String, (EntryKind, u32, Vec<u8>)> {
+        self.runtime.block_on(async {
+            assert!(self.sync.push().await.unwrap().settled);
+            self.other.sync.pull().await.unwrap();
+            self.other.tree().await
+        })
     }
 
     /// Returns how often bytes of files were asked for since the last publication.

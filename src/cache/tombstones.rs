@@ -1,0 +1,90 @@
+//! What a removed name leaves behind, and what a new name takes over from it.
+//!
+//! A file takes the place of a removed file: the removed version is what its push replaces. A
+//! folder and a file do not take each other's place, because index and bucket keep them apart:
+//! the tombstone of the one stays beside the other until its record or object is gone.
+
+use super::names::Names;
+use super::rows::{Ino, Inode, Name, Path, RowOp, Tombstone};
+
+/// Returns the name for a new inode at `path`, and notes what becomes of the tombstone there.
+pub(super) fn name_over(
+    names: &Names,
+    path: &Path,
+    (ino, inode): (Ino, &Inode),
+    group: &mut Vec<RowOp>,
+) -> Name {
+    let mut name = Name::new_here(ino);
+    let Some(tombstone) = names.tombstone(path) else { return name };
+    let mut left = tombstone.clone();
+    if inode.is_folder() {
+        name.record_left = std::mem::take(&mut left.folder);
+    } else {
+        name.remote = left.remote.take();
+        name.base.clone_from(&name.remote);
+        name.uploading = left.uploading.take();
+    }
+    let is_needed = left.folder || left.remote.is_some() || left.uploading.is_some();
+    group.push(match is_needed {
+        true => RowOp::Tombstone(Path::clone(path), Box::new(left)),
+        false => RowOp::NoTombstone(Path::clone(path)),
+    });
+    name
+}
+
+/// Notes what a removed name leaves behind; nothing if the bucket cannot have it.
+pub(super) fn bury(
+    names: &Names,
+    path: &Path,
+    moved_to: Option<&Path>,
+    group: &mut Vec<RowOp>,
+) -> super::Result<()> {
+    let (name, inode) = names.at(path)?;
+    let Some(mut tombstone) = tombstone_for(name, inode, moved_to) else { return Ok(()) };
+    if let Some(older) = names.tombstone(path) {
+        // One is a folder's and the other a file's, or they could not stand side by side.
+        tombstone.folder |= older.folder;
+        tombstone.unindexed = tombstone.remote.is_none() && older.unindexed;
+        tombstone.remote = tombstone.remote.or_else(|| older.remote.clone());
+        tombstone.uploading = tombstone.uploading.or_else(|| older.uploading.clone());
+        tombstone.moved_to = tombstone.moved_to.or_else(|| older.moved_to.clone());
+    }
+    group.push(RowOp::Tombstone(Path::clone(path), Box::new(tombstone)));
+    Ok(())
+}
+
+fn tombstone_for(name: &Name, inode: &Inode, moved_to: Option<&Path>) -> Option<Tombstone> {
+    if inode.local || (inode.is_folder() && !has_record(name, inode)) {
+        return None;
+    }
+    let uploaded = name.uploaded.as_ref().map(|uploaded| uploaded.remote.clone());
+    let remote = uploaded.or_else(|| name.base.clone()).or_else(|| name.remote.clone());
+    if !inode.is_folder() && remote.is_none() && name.uploading.is_none() {
+        return None;
+    }
+    Some(Tombstone {
+        remote,
+        folder: inode.is_folder(),
+        moved_to: moved_to.map(Path::clone),
+        uploading: name.uploading.clone(),
+        unindexed: false,
+    })
+}
+
+/// Returns whether the index may have a folder's record under this name.
+pub(super) fn has_record(name: &Name, inode: &Inode) -> bool {
+    name.record_left || (inode.is_folder() && !inode.implied && name.pushed.is_some())
+}
+
+/// Notes that a folder was recorded in the index although its name means something else by now.
+pub(super) fn recorded_too_late(names: &Names, path: &Path) -> RowOp {
+    if let Ok((name, inode)) = names.at(path)
+        && inode.is_folder()
+    {
+        let noted = Name { record_left: true, pushed: None, ..name.clone() };
+        return RowOp::Name(Path::clone(path), Box::new(noted));
+    }
+    let none = Tombstone { remote: None, folder: true, moved_to: None, uploading: None, unindexed: false };
+    let tombstone = names.tombstone(path).cloned().unwrap_or(none);
+    RowOp::Tombstone(Path::clone(path), Box::new(Tombstone { folder: true, ..tombstone }))
+}
