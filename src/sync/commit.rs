@@ -63,12 +63,13 @@ impl SyncService {
         }
         let group = std::mem::take(&mut *self.committer.waiting.lock());
         let outcome = self.commit_group(&mut held, group.iter().flat_map(|(changes, _)| changes)).await;
-        drop(held);
         self.note_outcome(&outcome);
         for (_, waiter) in group {
             // A waiter that gave up does not need the answer.
             waiter.send(outcome.clone()).ok();
         }
+        // Not before everybody has the answer: who finds none takes the next turn.
+        drop(held);
         outcome
     }
 
