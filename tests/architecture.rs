@@ -18,6 +18,10 @@ const MAX_LINES: usize = 400;
 /// What only `src/cli/output.rs` may call.
 const SPEAKING: [&str; 4] = ["println!", "print!", "eprintln!", "eprint!"];
 
+/// Of what these make there is one, made in `src/session/`.
+const ONLY_THE_SESSION: [&str; 4] =
+    ["Cache::open(", "SyncService::new(", "RetryingStore::new(", "Hydrator::new("];
+
 /// What no finished code contains.
 const UNFINISHED: [&str; 4] = ["todo!", "unimplemented!", "dbg!", "#[ignore"];
 
@@ -86,6 +90,22 @@ fn speaking_outside_the_output_room_is_caught() {
 }
 
 #[test]
+fn there_is_one_of_everything_and_the_session_makes_it() {
+    let found = judge_sources(&["src"], made_elsewhere);
+    assert!(found.is_empty(), "Made outside of src/session:\n{}", found.join("\n"));
+}
+
+#[test]
+fn a_second_cache_or_retry_loop_is_caught() {
+    let bad = "fn f() { Cache::open(options, clock) }";
+    assert!(!made_elsewhere("src/sync/mod.rs", bad).is_empty());
+    assert!(!made_elsewhere("src/cli/sync.rs", "fn f() { RetryingStore::new(a, b, c) }").is_empty());
+    assert!(made_elsewhere("src/session/opened.rs", bad).is_empty());
+    let in_test = format!("fn f() {{}}\n#[cfg(test)]\nmod tests {{ {bad} }}");
+    assert!(made_elsewhere("src/cache/open.rs", &in_test).is_empty());
+}
+
+#[test]
 fn nothing_is_left_unfinished_or_switched_off() {
     let found = judge_sources(&["src", "tests"], unfinished);
     assert!(found.is_empty(), "Unfinished or switched off:\n{}", found.join("\n"));
@@ -140,6 +160,15 @@ fn speaking(name: &str, text: &str) -> Vec<String> {
 
 fn unfinished(name: &str, text: &str) -> Vec<String> {
     contained(name, text, &UNFINISHED)
+}
+
+/// Tests may make as many as they like.
+fn made_elsewhere(name: &str, text: &str) -> Vec<String> {
+    if name.starts_with("src/session/") {
+        return Vec::new();
+    }
+    let production = text.split("#[cfg(test)]").next().unwrap_or_default();
+    contained(name, production, &ONLY_THE_SESSION)
 }
 
 fn contained(name: &str, text: &str, words: &[&str]) -> Vec<String> {

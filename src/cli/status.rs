@@ -59,7 +59,15 @@ pub(super) fn run(args: &StatusArgs) -> Result<(), Failure> {
 fn report_all(folders: &Folders) -> Result<Report, Failure> {
     let running =
         place::running(folders).map_err(|error| system("The running mounts cannot be read", &error))?;
-    let mounts = running.into_iter().map(|found| ask(found, Vec::new())).collect::<Result<_, _>>()?;
+    let mounts = running.into_iter().filter_map(|found| match ask(found, Vec::new()) {
+        Ok(status) => Some(status),
+        Err(failure) => {
+            // One that hangs, or ends this moment, must not hide the others.
+            output::failure(&failure);
+            None
+        }
+    });
+    let mounts = mounts.collect();
     let entries = mount_table::ours().map_err(|error| system("The mounts cannot be read", &error))?;
     let dead = entries.into_iter().map(|entry| entry.mountpoint).filter(|path| mountpoint::is_stale(path));
     Ok(Report { mounts, dead: dead.collect() })

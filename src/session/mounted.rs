@@ -28,6 +28,8 @@ use crate::sync::schedule::{self, Schedule};
 
 /// How long clients are given to hear the last answer.
 const LAST_WORDS: Duration = Duration::from_millis(300);
+/// How often a mount that is not ready yet says that it is alive.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// How long after a failed attempt to drain the next one begins.
 const DRAIN_PAUSE: Duration = Duration::from_secs(2);
 
@@ -44,12 +46,18 @@ pub async fn mount(
         Failure::new(FailureKind::System, "Signals cannot be awaited").caused_by(&error)
     };
     let mut signals = Signals::new().map_err(failed)?;
-    listener(Event::Working(format!("opening {}", options.session.source)));
     let point = Mountpoint::prepare(&options.mountpoint).map_err(|error| failures::of_mountpoint(&error))?;
     for note in point.notes() {
         tracing::warn!("{note}");
     }
-    let opened = Arc::new(opened::open(&options.session, &folders, &clock).await?);
+    let opening = opened::open(&options.session, &folders, &clock);
+    let opened = tokio::select! {
+        opened = show_life(opening, &options.session.source, &listener, &clock) => Arc::new(opened?),
+        () = signals.next() => {
+            let message = "Stopped before the mount was ready; nothing has been changed";
+            return Err(Failure::new(FailureKind::MountFailed, message));
+        }
+    };
     if options.session.read_only {
         opened.cache.make_read_only("it was mounted with --read-only");
     }
@@ -79,6 +87,24 @@ pub async fn mount(
     tokio::spawn(server::serve(socket, mounted.answers.handler(), Arc::clone(&mounted.clock)));
     listener(Event::Ready);
     mounted.live(&options, &mut signals, end, &listener).await
+}
+
+/// Waits for something and says now and then that it goes on: listing a large bucket takes a
+/// while, and a server that does not answer is waited for as long as people said.
+async fn show_life<T>(
+    work: impl Future<Output = T>,
+    source: &str,
+    listener: &Listener,
+    clock: &SharedClock,
+) -> T {
+    tokio::pin!(work);
+    loop {
+        listener(Event::Working(format!("opening {source}")));
+        tokio::select! {
+            done = &mut work => return done,
+            () = clock.sleep(SIGN_OF_LIFE) => {}
+        }
+    }
 }
 
 fn front_options(options: &MountOptions) -> FrontOptions {
@@ -262,5 +288,33 @@ impl Signals {
             _ = self.interrupt.recv() => {}
             _ = self.hangup.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::os::clock::ManualClock;
+
+    #[tokio::test]
+    async fn a_mount_that_takes_long_to_open_shows_that_it_is_alive() {
+        let hands = ManualClock::at(SystemTime::UNIX_EPOCH);
+        let clock: SharedClock = Arc::new(Arc::clone(&hands));
+        let (said, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let listener: Listener = Arc::new(move |event| said.send(event).unwrap());
+        let (finish, finished) = tokio::sync::oneshot::channel::<u8>();
+        let work = tokio::spawn(async move { show_life(finished, "s3://b", &listener, &clock).await });
+        for _ in 0..3 {
+            assert_eq!(heard.recv().await, Some(Event::Working("opening s3://b".to_owned())));
+            // The sleep may begin only after this, so the hands are turned until it has ended.
+            while heard.is_empty() {
+                hands.advance(SIGN_OF_LIFE);
+                tokio::task::yield_now().await;
+            }
+        }
+        finish.send(7).unwrap();
+        assert_eq!(work.await.unwrap(), Ok(7));
     }
 }

@@ -1,11 +1,11 @@
 //! Leaving: `bayou umount`, and every other way out.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use bayou_test_server::{Action, Fault, Op, Options, Refusal, S3Server};
 
-use crate::person::{Person, is_alive, wait_until, write};
+use crate::person::{Person, Said, is_alive, signal, wait_until, write};
 
 const SOURCE: &str = "s3://bucket/data";
 
@@ -90,6 +90,58 @@ fn the_systems_own_umount_is_followed_by_a_flush() {
         by_system
             || Command::new("fusermount3").args(["-u", &person.path("mnt")]).status().unwrap().success()
     );
+    wait_until("the process has ended", || !is_alive(pid));
+    assert_eq!(fs::read(person.bucket("a")).unwrap(), b"x");
+}
+
+#[test]
+fn a_new_mount_takes_over_from_one_that_drains() {
+    let server = S3Server::start(Options::default());
+    let person = Person::at(&server);
+    person.mount(SOURCE, &["--write-back=1h"]);
+    write(person.mnt("a"), b"kept");
+    let pid = person.daemon();
+    let fault = server.fault(Fault::on(Op::PutObject, Action::Stall).key("data/a"));
+    person.run(&["umount", "--lazy", &person.path("mnt")]).says(&["Detached"]);
+    wait_until("the upload hangs", || fault.fired() > 0);
+    assert!(is_alive(pid));
+    fault.remove();
+    person.mount(SOURCE, &[]);
+    assert!(!is_alive(pid), "the draining process has ended");
+    assert_eq!(fs::read(person.mnt("a")).unwrap(), b"kept");
+    person.umount().says(&[]);
+    assert!(server.object("bucket", "data/a").is_some());
+}
+
+#[test]
+fn a_second_signal_ends_the_waiting_and_says_what_is_kept() {
+    let server = S3Server::start(Options::default());
+    let person = Person::at(&server);
+    let mnt = person.path("mnt");
+    let log = person.path("log");
+    let words = ["mount", "-f", SOURCE, &mnt, "--write-back=1h", "--log-file", &log];
+    let child = person.command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = i32::try_from(child.id()).unwrap();
+    wait_until("it is mounted", || person.is_mounted());
+    write(person.mnt("a"), b"kept");
+    let fault = server.fault(Fault::on(Op::PutObject, Action::Stall).key("data/a"));
+    signal(pid, "INT");
+    wait_until("the upload hangs", || fault.fired() > 0);
+    signal(pid, "INT");
+    let said = Said::of(child.wait_with_output().unwrap());
+    assert_eq!(said.code, 5, "{said:?}");
+    assert!(said.err.contains("kept in"), "{said:?}");
+    fault.remove();
+    person.run(&["sync", SOURCE]).says(&["Pushed 1 file (4 bytes)"]);
+}
+
+#[test]
+fn fusermount_is_followed_by_a_flush() {
+    let person = Person::new();
+    person.mount(&person.source(), &["--write-back=1h"]);
+    let pid = person.daemon();
+    write(person.mnt("a"), b"x");
+    assert!(Command::new("fusermount3").args(["-u", &person.path("mnt")]).status().unwrap().success());
     wait_until("the process has ended", || !is_alive(pid));
     assert_eq!(fs::read(person.bucket("a")).unwrap(), b"x");
 }

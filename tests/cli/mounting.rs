@@ -144,6 +144,19 @@ fn a_mount_that_died_is_cleaned_up_by_the_next_mount_and_nothing_is_lost() {
 }
 
 #[test]
+fn no_log_holds_a_secret_however_much_is_logged() {
+    let server = bayou_test_server::S3Server::start(bayou_test_server::Options::default());
+    let mut person = Person::at(&server);
+    person.set("BAYOU_LOG", "trace");
+    person.mount("s3://bucket/data", &["-vv"]);
+    write_synced(person.mnt("a"), b"x").unwrap();
+    person.umount().says(&[]);
+    let log = fs::read_to_string(person.cache().join("state/bayou.log")).unwrap();
+    assert!(log.contains("bayou::"), "something was logged: {log}");
+    assert!(!log.contains(server.secret_key()) && !log.contains("Signature="), "{log}");
+}
+
+#[test]
 fn the_log_is_where_it_was_asked_to_be_and_in_the_format_asked_for() {
     let person = Person::new();
     let log = person.path("logs/mount.log");
