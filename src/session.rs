@@ -14,6 +14,7 @@ mod answers;
 mod bucket;
 mod mounted;
 mod opened;
+mod progress;
 mod single_sync;
 
 pub use mounted::mount;

@@ -89,6 +89,12 @@ fn unmount_unasked(entry: &MountEntry) -> Result<(), Failure> {
         return Ok(());
     }
     unmount(path, Detach::WhenIdle)?;
+    // Where we may not unmount, the helper finds nothing of ours and says that it is gone.
+    if mount_table::topmost_at(path).is_ok_and(|left| left.as_ref() == Some(entry)) {
+        let message =
+            format!("The mount on {} belongs to another user; ask as that user or as root", path.display());
+        return Err(Failure::new(FailureKind::NotPermitted, message));
+    }
     output::line(format_args!(
         "Unmounted {}; its process belongs to somebody else and brings what is left to {source} by itself",
         path.display()

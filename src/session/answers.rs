@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use parking_lot::Mutex;
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 
 use super::failures;
 use super::opened::{self, Opened};
+use super::progress::{Pace, watched};
 use super::single_sync;
 use crate::control::server::{Handler, ProgressSink};
 use crate::control::{
@@ -18,6 +20,9 @@ use crate::control::{
 use crate::fs::mount::Detach;
 use crate::fs::serve::Serving;
 use crate::sync::SyncReport;
+
+/// How often whoever waits for a push hears how far it is.
+const BEAT: Duration = Duration::from_millis(250);
 
 /// How far a mount is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,16 +99,11 @@ impl Answers {
 
     /// Pushes everything and says meanwhile how far it is.
     async fn push(&self, progress: &ProgressSink) -> crate::sync::Result<SyncReport> {
-        let total = opened::dirty(&self.opened.cache);
-        let step = "uploading".to_owned();
-        progress.say(Progress { step: step.clone(), total, ..Progress::default() });
-        let outcome = self.opened.sync.push().await;
-        let left = opened::dirty(&self.opened.cache);
-        let done = Amount {
-            files: total.files.saturating_sub(left.files),
-            bytes: total.bytes.saturating_sub(left.bytes),
-        };
-        progress.say(Progress { step, done, total });
+        let pace = Pace::new(&self.opened);
+        let outcome =
+            watched(self.opened.sync.push(), self.opened.cache.clock(), BEAT, || progress.say(pace.now()))
+                .await;
+        progress.say(pace.now());
         outcome
     }
 

@@ -10,11 +10,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::answers::{Answers, Stage};
 use super::folders::Folders;
 use super::opened::{self, Opened};
 use super::options::{Event, MountOptions};
+use super::progress::watched;
 use super::{Listener, failures};
 use crate::control::place::{self, MountRecord};
 use crate::control::{Failure, FailureKind, server};
@@ -28,7 +30,7 @@ use crate::sync::schedule::{self, Schedule};
 
 /// How long clients are given to hear the last answer.
 const LAST_WORDS: Duration = Duration::from_millis(300);
-/// How often a mount that is not ready yet says that it is alive.
+/// How often a mount says how it stands.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// How long after a failed attempt to drain the next one begins.
 const DRAIN_PAUSE: Duration = Duration::from_secs(2);
@@ -50,9 +52,13 @@ pub async fn mount(
     for note in point.notes() {
         tracing::warn!("{note}");
     }
-    let opening = opened::open(&options.session, &folders, &clock);
+    // Listing a large bucket takes a while, and a server that does not answer is waited for as
+    // long as people said.
+    let opening = watched(opened::open(&options.session, &folders, &clock), &clock, SIGN_OF_LIFE, || {
+        listener(Event::Working(format!("opening {}", options.session.source)));
+    });
     let opened = tokio::select! {
-        opened = show_life(opening, &options.session.source, &listener, &clock) => Arc::new(opened?),
+        opened = opening => Arc::new(opened?),
         () = signals.next() => {
             let message = "Stopped before the mount was ready; nothing has been changed";
             return Err(Failure::new(FailureKind::MountFailed, message));
@@ -87,24 +93,6 @@ pub async fn mount(
     tokio::spawn(server::serve(socket, mounted.answers.handler(), Arc::clone(&mounted.clock)));
     listener(Event::Ready);
     mounted.live(&options, &mut signals, end, &listener).await
-}
-
-/// Waits for something and says now and then that it goes on: listing a large bucket takes a
-/// while, and a server that does not answer is waited for as long as people said.
-async fn show_life<T>(
-    work: impl Future<Output = T>,
-    source: &str,
-    listener: &Listener,
-    clock: &SharedClock,
-) -> T {
-    tokio::pin!(work);
-    loop {
-        listener(Event::Working(format!("opening {source}")));
-        tokio::select! {
-            done = &mut work => return done,
-            () = clock.sleep(SIGN_OF_LIFE) => {}
-        }
-    }
 }
 
 fn front_options(options: &MountOptions) -> FrontOptions {
@@ -169,10 +157,12 @@ impl Mounted {
         let (stop, stopped) = watch::channel(false);
         let schedule = Schedule { write_back: options.write_back, refresh: options.refresh };
         let work = tokio::spawn(schedule::run(Arc::clone(&self.answers.opened.sync), schedule, stopped));
+        let mut said = String::new();
         let ended = loop {
             tokio::select! {
                 ended = end.wait() => break ended,
                 () = signals.next() => self.on_signal(listener),
+                () = self.clock.sleep(SIGN_OF_LIFE) => self.say_how_it_stands(&mut said, listener),
             }
         };
         if let Err(error) = ended {
@@ -180,10 +170,32 @@ impl Mounted {
         }
         self.answers.stage.send_replace(Stage::Draining);
         stop.send_replace(true);
-        if let Err(error) = work.await {
+        self.finish(work, signals, listener).await
+    }
+
+    fn say_how_it_stands(&self, said: &mut String, listener: &Listener) {
+        let dirty = opened::dirty(&self.answers.opened.cache);
+        let text = match dirty.files {
+            0 => "everything is in the bucket".to_owned(),
+            files => format!("{files} changed files ({} bytes) are not in the bucket yet", dirty.bytes),
+        };
+        if text != *said {
+            listener(Event::Status(text.clone()));
+            *said = text;
+        }
+    }
+
+    /// Waits for the work in the background, unless nobody wants to wait: then it is stopped
+    /// where it is, which is as safe as a crash.
+    async fn end_work(&self, mut work: JoinHandle<()>) {
+        let mut give_up = self.answers.give_up.subscribe();
+        let ended = tokio::select! {
+            ended = &mut work => ended,
+            _ = give_up.wait_for(|wanted| *wanted) => return work.abort(),
+        };
+        if let Err(error) = ended {
             tracing::error!(%error, "The work in the background ended badly");
         }
-        self.finish(signals, listener).await
     }
 
     /// The first signal unmounts; the session's end follows. Another one stops waiting.
@@ -198,9 +210,17 @@ impl Mounted {
         }
     }
 
-    async fn finish(&self, signals: &mut Signals, listener: &Listener) -> Result<(), Failure> {
+    async fn finish(
+        &self,
+        work: JoinHandle<()>,
+        signals: &mut Signals,
+        listener: &Listener,
+    ) -> Result<(), Failure> {
         let give_up = self.answers.give_up.clone();
-        let drained = self.drain(listener);
+        let drained = async {
+            self.end_work(work).await;
+            self.drain(listener).await
+        };
         tokio::pin!(drained);
         let failure = loop {
             tokio::select! {
@@ -241,9 +261,13 @@ impl Mounted {
         let mut left = opened::dirty(cache);
         let mut failure = None;
         while left.files > 0 && !*give_up.borrow() && cache.read_only_reason().is_none() {
-            listener(Event::Stopping(format!("{} files ({} bytes) on their way", left.files, left.bytes)));
+            let push = watched(sync.push(), &self.clock, SIGN_OF_LIFE, || {
+                let left = opened::dirty(cache);
+                let text = format!("{} files ({} bytes) on their way", left.files, left.bytes);
+                listener(Event::Stopping(text));
+            });
             failure = tokio::select! {
-                outcome = sync.push() => outcome.err(),
+                outcome = push => outcome.err(),
                 _ = give_up.wait_for(|wanted| *wanted) => break,
             };
             let now = self.clock.instant();
@@ -288,33 +312,5 @@ impl Signals {
             _ = self.interrupt.recv() => {}
             _ = self.hangup.recv() => {}
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::SystemTime;
-
-    use super::*;
-    use crate::os::clock::ManualClock;
-
-    #[tokio::test]
-    async fn a_mount_that_takes_long_to_open_shows_that_it_is_alive() {
-        let hands = ManualClock::at(SystemTime::UNIX_EPOCH);
-        let clock: SharedClock = Arc::new(Arc::clone(&hands));
-        let (said, mut heard) = tokio::sync::mpsc::unbounded_channel();
-        let listener: Listener = Arc::new(move |event| said.send(event).unwrap());
-        let (finish, finished) = tokio::sync::oneshot::channel::<u8>();
-        let work = tokio::spawn(async move { show_life(finished, "s3://b", &listener, &clock).await });
-        for _ in 0..3 {
-            assert_eq!(heard.recv().await, Some(Event::Working("opening s3://b".to_owned())));
-            // The sleep may begin only after this, so the hands are turned until it has ended.
-            while heard.is_empty() {
-                hands.advance(SIGN_OF_LIFE);
-                tokio::task::yield_now().await;
-            }
-        }
-        finish.send(7).unwrap();
-        assert_eq!(work.await.unwrap(), Ok(7));
     }
 }

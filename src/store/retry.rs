@@ -63,6 +63,7 @@ pub struct RetryingStore {
     clock: SharedClock,
     policy: RetryPolicy,
     attempts: AtomicU64,
+    uploaded_bytes: AtomicU64,
 }
 
 impl std::fmt::Debug for RetryingStore {
@@ -115,12 +116,25 @@ impl RetryPolicy {
 impl RetryingStore {
     /// Returns a store that retries the requests to `inner`, waiting by `clock`.
     pub fn new(inner: SharedStore, clock: SharedClock, policy: RetryPolicy) -> Self {
-        Self { inner, clock, policy, attempts: AtomicU64::new(0) }
+        Self { inner, clock, policy, attempts: AtomicU64::new(0), uploaded_bytes: AtomicU64::new(0) }
     }
 
     /// Returns how many requests were made so far, the repeated ones included.
     pub fn attempts(&self) -> u64 {
         self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many bytes of objects and parts the store has taken so far.
+    pub fn uploaded_bytes(&self) -> u64 {
+        self.uploaded_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts the body of an upload that went well.
+    fn count_upload<T>(&self, body: &Bytes, outcome: Result<T>) -> Result<T> {
+        if outcome.is_ok() {
+            self.uploaded_bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
+        }
+        outcome
     }
 
     fn effort(&self) -> Effort<'_> {
@@ -196,10 +210,11 @@ impl ObjectStore for RetryingStore {
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<Version> {
-        match self.persist(|| self.inner.put(key, body.clone(), options)).await {
+        let outcome = match self.persist(|| self.inner.put(key, body.clone(), options)).await {
             (Err(refused), true) if may_be_our_own(&refused) => self.recognise(key, options, refused).await,
             (outcome, _) => outcome,
-        }
+        };
+        self.count_upload(&body, outcome)
     }
 
     async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<UploadId> {
@@ -213,7 +228,8 @@ impl ObjectStore for RetryingStore {
         number: u32,
         body: Bytes,
     ) -> Result<UploadedPart> {
-        self.persist(|| self.inner.upload_part(key, upload, number, body.clone())).await.0
+        let sent = self.persist(|| self.inner.upload_part(key, upload, number, body.clone())).await.0;
+        self.count_upload(&body, sent)
     }
 
     async fn complete_upload(

@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use bayou::os::clock::{Clock, SystemClock};
 
 use bayou_test_server::{Action, Fault, Op, Options, Refusal, S3Server};
 
@@ -177,6 +180,38 @@ fn a_bucket_that_cannot_be_reached_does_not_hold_the_mount_and_nothing_is_lost()
     assert_eq!(fs::read(person.mnt("a")).unwrap(), b"kept");
     person.umount().says(&[]);
     assert!(server.object("bucket", "data/a").is_some());
+}
+
+#[test]
+fn work_in_the_background_that_hangs_does_not_hold_an_umount_that_gives_up() {
+    let server = S3Server::start(Options::default());
+    let person = Person::at(&server);
+    person.mount(SOURCE, &["--write-back=100ms"]);
+    let fault = server.fault(Fault::on(Op::PutObject, Action::Stall).key("data/a"));
+    write(person.mnt("a"), b"kept");
+    wait_until("the upload hangs", || fault.fired() > 0);
+    let start = SystemClock.instant();
+    person.run(&["umount", "--timeout=1s", &person.path("mnt")]).fails_with(5, &["1 file (4 bytes)"]);
+    assert!(
+        SystemClock.instant().duration_since(start) < Duration::from_secs(18),
+        "less than one request may take"
+    );
+    fault.remove();
+    person.run(&["sync", SOURCE]).says(&["Pushed 1 file (4 bytes)"]);
+}
+
+#[test]
+fn an_upload_that_moves_is_waited_for_longer_than_the_timeout() {
+    let server = S3Server::start(Options::default());
+    let person = Person::at(&server);
+    person.mount(SOURCE, &["--write-back=1h"]);
+    write(person.mnt("large"), &vec![7; 64 << 20]);
+    server.fault(Fault::on(Op::UploadPart, Action::Delay(Duration::from_secs(3))));
+    let start = SystemClock.instant();
+    let said = person.run(&["umount", "--timeout=4s", &person.path("mnt")]);
+    said.says(&["Flushed 1 file (64.0 MiB)"]);
+    assert!(SystemClock.instant().duration_since(start) > Duration::from_secs(4), "{said:?}");
+    assert!(said.err.contains("uploading: 0 of 1 file, "), "{said:?}");
 }
 
 #[test]
