@@ -103,8 +103,7 @@ impl Cache {
         if names.name(&path).is_none()
             && let Some(tombstone) = names.tombstone(&path)
         {
-            if tombstone.folder || tombstone.remote.as_ref().is_none_or(|removed| removed.is_same_as(&remote))
-            {
+            if tombstone.folder || tombstone.remote.is_none() || tombstone.means(&remote) {
                 return Ok(());
             }
             tracing::info!(%path, "Removed here and changed elsewhere: it comes back");

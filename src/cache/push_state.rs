@@ -228,9 +228,10 @@ impl Cache {
             let mut noted = name.clone();
             noted.uploading = None;
             noted.base = Some(uploaded.remote.clone());
-            if noted.ino == ino {
-                noted.uploaded = Some(uploaded);
-            }
+            noted.uploaded = Some(match noted.ino == ino {
+                true => uploaded,
+                false => Uploaded::by_another(uploaded.remote),
+            });
             self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))])?;
         } else if let Some(tombstone) = names.tombstone(path).filter(|t| mine(&t.uploading)) {
             let mut noted = tombstone.clone();
@@ -271,6 +272,7 @@ impl Cache {
         if !still {
             let mut noted = name.clone();
             noted.remote.clone_from(&remote);
+            noted.uploaded = noted.uploaded.filter(|done| Some(&done.remote) != remote.as_ref());
             return self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))]);
         }
         let mut noted = name.clone();
@@ -324,13 +326,14 @@ impl Cache {
 
     /// A name that was made anew while its old object was being removed replaces nothing.
     fn forget_entry(&self, names: &mut Names, path: &Path) -> Result<()> {
-        let Some(name) = names.name(path).filter(|name| name.pushed.is_none() && name.uploaded.is_none())
-        else {
-            return Ok(());
+        let replaces = |name: &&Name| {
+            name.pushed.is_none() && name.uploaded.as_ref().is_none_or(|done| done.stamp == Stamp::NEVER)
         };
+        let Some(name) = names.name(path).filter(replaces) else { return Ok(()) };
         let mut fresh = name.clone();
         fresh.remote = None;
         fresh.base = None;
+        fresh.uploaded = None;
         self.commit(names, vec![RowOp::Name(Path::clone(path), Box::new(fresh))])
     }
 

@@ -7,7 +7,7 @@ use super::Cache;
 use super::content::Origin;
 use super::error::{CacheError, Result};
 use super::names::{self, Names};
-use super::rows::{Ino, Name, Path, RowOp, Tombstone};
+use super::rows::{Ino, Name, Path, RowOp, Tombstone, Uploaded};
 use super::tombstones::{bury, has_record, name_over};
 use crate::model::internal_name::{NameClass, classify};
 use crate::model::key::{MAX_NAME_BYTES, Refusal, check_path};
@@ -138,7 +138,7 @@ fn move_one(names: &Names, from: &Path, to: &Path, group: &mut Vec<RowOp>) -> Re
             ino: name.ino,
             pushed: None,
             base: displaced.uploaded.as_ref().map(|u| u.remote.clone()).or_else(|| displaced.base.clone()),
-            uploaded: None,
+            uploaded: displaced.uploaded.clone().map(|done| Uploaded::by_another(done.remote)),
             conflict_of: None,
             record_left: has_record(displaced, names.inode(displaced.ino)?),
             ..displaced.clone()

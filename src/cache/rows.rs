@@ -90,6 +90,11 @@ pub struct Stamp {
     pub meta: u64,
 }
 
+impl Stamp {
+    /// The stamp of no file that is there: an upload of a file that had the name before.
+    pub const NEVER: Stamp = Stamp { content: u64::MAX, meta: u64::MAX };
+}
+
 /// One file, folder or symbolic link.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Inode {
@@ -179,6 +184,13 @@ pub struct Uploaded {
     pub remote: Remote,
 }
 
+impl Uploaded {
+    /// Returns the upload of a file that had the name before.
+    pub fn by_another(remote: Remote) -> Self {
+        Self { stamp: Stamp::NEVER, remote }
+    }
+}
+
 /// One name, with what the index says of its key and how far this machine has pushed it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Name {
@@ -196,7 +208,8 @@ pub struct Name {
     /// An upload that was begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uploading: Option<Uploading>,
-    /// An upload that is done but not in the index.
+    /// An upload that is done but not in the index; at [`Stamp::NEVER`] it is that of another
+    /// file, which had the name before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uploaded: Option<Uploaded>,
     /// The key whose conflicting version this file keeps.
@@ -223,12 +236,22 @@ impl Name {
     }
 }
 
+impl Tombstone {
+    /// Returns whether this is what was removed, as the bucket or as the index knows it.
+    pub fn means(&self, entry: &Remote) -> bool {
+        [&self.remote, &self.indexed].into_iter().flatten().any(|removed| removed.is_same_as(entry))
+    }
+}
+
 /// A name that was removed here and that the bucket may still have.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tombstone {
-    /// What the index said of the key; `None` for a folder or an upload that was never indexed.
+    /// The object that the removed file left; `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<Remote>,
+    /// What the index says of the key: older than the object if an upload was not committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub indexed: Option<Remote>,
     /// Whether a folder was removed: the index has a record of it. There may be a removed
     /// file's object besides.
     #[serde(default, skip_serializing_if = "is_false")]

@@ -5,7 +5,7 @@
 //! the tombstone of the one stays beside the other until its record or object is gone.
 
 use super::names::Names;
-use super::rows::{Ino, Inode, Name, Path, RowOp, Tombstone};
+use super::rows::{Ino, Inode, Name, Path, Remote, RowOp, Tombstone, Uploaded};
 
 /// Returns the name for a new inode at `path`, and notes what becomes of the tombstone there.
 pub(super) fn name_over(
@@ -20,9 +20,7 @@ pub(super) fn name_over(
     if inode.is_folder() {
         name.record_left = std::mem::take(&mut left.folder);
     } else {
-        name.remote = left.remote.take();
-        name.base.clone_from(&name.remote);
-        name.uploading = left.uploading.take();
+        take_over(&mut name, &mut left);
     }
     let is_needed = left.folder || left.remote.is_some() || left.uploading.is_some();
     group.push(match is_needed {
@@ -30,6 +28,17 @@ pub(super) fn name_over(
         false => RowOp::NoTombstone(Path::clone(path)),
     });
     name
+}
+
+/// The removed file's object is what the new file's push replaces.
+fn take_over(name: &mut Name, left: &mut Tombstone) {
+    name.base = left.remote.take();
+    name.uploading = left.uploading.take();
+    name.remote = left.indexed.take().filter(|_| !left.unindexed);
+    let is_same = |(indexed, object): (&Remote, &Remote)| indexed.is_same_as(object);
+    if !name.remote.as_ref().zip(name.base.as_ref()).is_some_and(is_same) {
+        name.uploaded = name.base.clone().map(Uploaded::by_another);
+    }
 }
 
 /// Notes what a removed name leaves behind; nothing if the bucket cannot have it.
@@ -46,6 +55,7 @@ pub(super) fn bury(
         tombstone.folder |= older.folder;
         tombstone.unindexed = tombstone.remote.is_none() && older.unindexed;
         tombstone.remote = tombstone.remote.or_else(|| older.remote.clone());
+        tombstone.indexed = tombstone.indexed.or_else(|| older.indexed.clone());
         tombstone.uploading = tombstone.uploading.or_else(|| older.uploading.clone());
         tombstone.moved_to = tombstone.moved_to.or_else(|| older.moved_to.clone());
     }
@@ -64,6 +74,7 @@ fn tombstone_for(name: &Name, inode: &Inode, moved_to: Option<&Path>) -> Option<
     }
     Some(Tombstone {
         remote,
+        indexed: name.remote.clone(),
         folder: inode.is_folder(),
         moved_to: moved_to.map(Path::clone),
         uploading: name.uploading.clone(),
@@ -84,7 +95,6 @@ pub(super) fn recorded_too_late(names: &Names, path: &Path) -> RowOp {
         let noted = Name { record_left: true, pushed: None, ..name.clone() };
         return RowOp::Name(Path::clone(path), Box::new(noted));
     }
-    let none = Tombstone { remote: None, folder: true, moved_to: None, uploading: None, unindexed: false };
-    let tombstone = names.tombstone(path).cloned().unwrap_or(none);
+    let tombstone = names.tombstone(path).cloned().unwrap_or_default();
     RowOp::Tombstone(Path::clone(path), Box::new(Tombstone { folder: true, ..tombstone }))
 }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::error::{Result, SyncError};
 use super::remote_index::RemoteIndex;
 use super::{SyncService, layout};
-use crate::cache::rows::{Path, Remote};
+use crate::cache::rows::{Path, Remote, Tombstone};
 use crate::model::entry::{Attributes, Entry};
 use crate::model::index::Index;
 use crate::model::key::DataKey;
@@ -26,7 +26,7 @@ pub enum Change {
     /// The key's entry is now this.
     Set(DataKey, Box<Entry>),
     /// The key has no entry any more, if it still has the one that was removed here.
-    Remove(Path, Option<Remote>),
+    Remove(Path, Box<Tombstone>),
     /// The folder is recorded with these attributes.
     SetFolder(DataKey, Attributes),
     /// The folder is not recorded.
@@ -140,12 +140,7 @@ fn apply(index: &mut Index, change: &Change) {
         }
         Change::Remove(path, removed) => {
             let now = index.get(path).as_ref().and_then(Remote::of_entry);
-            let same = match (&now, removed) {
-                (Some(now), Some(removed)) => now.is_same_as(removed),
-                (Some(_), None) => false,
-                (None, _) => false,
-            };
-            if same {
+            if now.is_some_and(|now| removed.means(&now)) {
                 index.remove(path);
             }
         }

@@ -35,7 +35,7 @@ impl Removal {
             changes.push(Change::RemoveFolder(Path::clone(&self.path)));
         }
         if self.tombstone.remote.is_some() && !self.tombstone.unindexed {
-            changes.push(Change::Remove(Path::clone(&self.path), self.tombstone.remote.clone()));
+            changes.push(Change::Remove(Path::clone(&self.path), Box::new(self.tombstone.clone())));
         }
         changes
     }

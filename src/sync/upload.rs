@@ -12,6 +12,7 @@ use super::SyncService;
 use super::commit::Change;
 use super::error::{Result, SyncError};
 use super::key_locks::KeyGuard;
+use crate::cache::CacheError;
 use crate::cache::push_state::FileState;
 use crate::cache::rows::{Ino, Inode, Kind, Path, Remote, Stamp, Uploaded, Uploading};
 use crate::model::content_hash::ContentHash;
@@ -74,7 +75,7 @@ impl SyncService {
         self.uploading.fetch_add(1, Ordering::Relaxed);
         let sent = self.send(&state).await;
         self.uploading.fetch_sub(1, Ordering::Relaxed);
-        match sent? {
+        match sent.or_else(|failed| if is_removed(&failed) { Ok(Sent::Gone) } else { Err(failed) })? {
             Sent::Gone => Ok(Prepared::Nothing),
             Sent::Conflict => Ok(Prepared::Conflict(guard)),
             Sent::Done { stamp, remote, sent } => {
@@ -332,8 +333,12 @@ impl SyncService {
     }
 }
 
+/// A file that was removed while it was made ready is not a failure.
+fn is_removed(failed: &SyncError) -> bool {
+    matches!(failed, SyncError::Cache { source, .. } if matches!(**source, CacheError::Gone(_)))
+}
+
 fn is_base_gone(failed: &SyncError) -> bool {
-    use crate::cache::CacheError;
     match failed {
         SyncError::Cache { source, .. } => match &**source {
             CacheError::Stale { .. } => true,

@@ -255,3 +255,13 @@ fn another_machine_sees_what_the_local_disk_has() {
         empty(&world);
     }
 }
+
+#[test]
+fn another_machine_sees_what_the_local_disk_has_though_all_was_pushed_while_it_changed() {
+    let world = World::new();
+    for seed in 100..110 {
+        let (_local, model) = world.while_it_syncs(|| compare(seed, 300, &world, |_| {}));
+        check_elsewhere(seed, &world, &model);
+        empty(&world);
+    }
+}

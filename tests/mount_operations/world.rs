@@ -98,6 +98,22 @@ impl World {
         outcome.unwrap();
     }
 
+    /// Pushes and pulls all the time while `work` is done.
+    pub(crate) fn while_it_syncs<T>(&self, work: impl FnOnce() -> T) -> T {
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let sync = Arc::clone(&self.sync);
+        let task = self.runtime.spawn(async move {
+            while !*stopped.borrow() {
+                sync.push_pending().await.unwrap();
+                sync.pull().await.unwrap();
+            }
+        });
+        let done = work();
+        stop.send_replace(true);
+        self.runtime.block_on(task).unwrap();
+        done
+    }
+
     /// Pushes everything, and returns what the other machine then sees.
     pub(crate) fn seen_elsewhere(&self) -> BTreeMap<String, (EntryKind, u32, Vec<u8>)> {
         self.runtime.block_on(async {
