@@ -51,7 +51,7 @@ use catalog::Catalog;
 use content::Content;
 use listing::Listings;
 use names::Names;
-use rows::{ContentId, ContentRow, Nanos, RowOp};
+use rows::{ContentId, ContentRow, Nanos, Path, RowOp};
 use watermark::{ChangeToken, Watermark};
 
 /// The setting that keeps the version of the index that the tree is up to.
@@ -197,9 +197,25 @@ impl Cache {
         Ok(())
     }
 
+    /// Commits new names and tells of each: of the folders above that are new, too.
+    fn make_known(&self, names: &mut Names, group: Vec<RowOp>) -> Result<()> {
+        let named = |op: &RowOp| if let RowOp::Name(path, _) = op { Some(Path::clone(path)) } else { None };
+        let made: Vec<Path> = group.iter().filter_map(named).collect();
+        self.commit(names, group)?;
+        made.iter().for_each(|path| self.tell_entry(names, path));
+        Ok(())
+    }
+
     fn tell(&self, seen: Seen) {
         if let Some(tell) = &*self.seen.lock() {
             tell(seen);
+        }
+    }
+
+    fn tell_entry(&self, names: &Names, path: &str) {
+        let (parent, name) = names::split(path);
+        if let Some(folder) = names.name(parent) {
+            self.tell(Seen::Entry { parent: folder.ino, name: name.to_owned() });
         }
     }
 

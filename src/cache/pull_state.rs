@@ -178,9 +178,7 @@ impl Cache {
         let name = clean_name(ino, &remote, inode.stamp);
         group.push(RowOp::Inode(ino, Box::new(inode)));
         group.push(RowOp::Name(Path::clone(path), Box::new(name)));
-        self.commit(names, group)?;
-        self.tell_entry(names, path);
-        Ok(())
+        self.make_known(names, group)
     }
 
     /// Puts a new inode in the place of a clean file whose object was replaced.
@@ -277,12 +275,11 @@ impl Cache {
         let name = Name { pushed: Some(inode.stamp), ..Name::new_here(ino) };
         group.push(RowOp::Inode(ino, Box::new(inode)));
         group.push(RowOp::Name(Path::clone(&path), Box::new(name)));
-        self.commit(names, group)?;
         if fresh {
-            self.tell_entry(names, &path);
-        } else {
-            self.tell(Seen::Attributes(ino));
+            return self.make_known(names, group);
         }
+        self.commit(names, group)?;
+        self.tell(Seen::Attributes(ino));
         Ok(())
     }
 
@@ -338,13 +335,6 @@ impl Cache {
             }
         }
         true
-    }
-
-    pub(super) fn tell_entry(&self, names: &Names, path: &str) {
-        let (parent, name) = names::split(path);
-        if let Some(folder) = names.name(parent) {
-            self.tell(Seen::Entry { parent: folder.ino, name: name.to_owned() });
-        }
     }
 }
 

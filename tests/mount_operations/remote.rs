@@ -93,6 +93,14 @@ fn what_others_write_is_seen_though_the_kernel_had_it() {
 }
 
 #[test]
+fn folders_that_others_make_are_seen_though_the_kernel_knew_of_none() {
+    let world = World::with(&[("a", b"one")]);
+    assert_eq!(errno(fs::metadata(world.path("new"))), libc::ENOENT);
+    world.publish(&[("a", b"one"), ("new/below/f", b"new")]);
+    assert_eq!(text(&world, "new/below/f"), "new");
+}
+
+#[test]
 fn an_open_file_keeps_its_version_when_the_name_gets_another() {
     let world = World::with(&[("f", b"old bytes")]);
     let mut file = File::open(world.path("f")).unwrap();
