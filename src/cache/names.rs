@@ -22,6 +22,12 @@ pub struct Pending {
     pub last: Instant,
 }
 
+impl Pending {
+    fn since(now: Instant) -> Self {
+        Self { first: now, last: now }
+    }
+}
+
 /// The tree of names.
 #[derive(Debug)]
 pub struct Names {
@@ -41,8 +47,8 @@ impl Names {
         let mut tree = Self {
             names: BTreeMap::new(),
             inodes: rows.inodes.into_iter().collect(),
+            pending: rows.tombstones.keys().map(|path| (Path::clone(path), Pending::since(now))).collect(),
             tombstones: rows.tombstones,
-            pending: BTreeMap::new(),
             next_ino,
             bytes: 0,
             files: 0,
@@ -78,7 +84,7 @@ impl Names {
             RowOp::NoName(path) => self.remove_name(&path),
             RowOp::Tombstone(path, row) => {
                 self.tombstones.insert(Path::clone(&path), *row);
-                self.pending.entry(path).or_insert(Pending { first: now, last: now });
+                self.pending.entry(path).or_insert(Pending::since(now));
             }
             RowOp::NoTombstone(path) => {
                 self.tombstones.remove(&path);
@@ -134,7 +140,7 @@ impl Names {
 
     fn refresh_pending(&mut self, path: &Path, now: Instant) {
         if self.is_dirty(path) || self.tombstones.contains_key(path) {
-            self.pending.entry(Path::clone(path)).or_insert(Pending { first: now, last: now });
+            self.pending.entry(Path::clone(path)).or_insert(Pending::since(now));
         } else {
             self.pending.remove(path);
         }
@@ -328,6 +334,16 @@ mod tests {
         names.apply(RowOp::Name("z".into(), Box::new(name)), now);
         assert_eq!(names.totals(), (7, 1));
         assert_eq!(names.inode(ino).unwrap().path.as_deref(), Some("z"));
+    }
+
+    #[test]
+    fn a_removal_that_was_not_pushed_is_pending_when_the_tree_is_loaded_again() {
+        let mut rows = Rows::default();
+        rows.apply(RowOp::Tombstone("gone".into(), Box::default()));
+        let (mut names, _) = Names::load(rows, SystemClock.instant());
+        assert!(names.pending().contains_key("gone"));
+        names.apply(RowOp::NoTombstone("gone".into()), SystemClock.instant());
+        assert!(names.pending().is_empty());
     }
 
     #[test]
