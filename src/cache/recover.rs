@@ -107,7 +107,11 @@ impl Cache {
         power_was_cut: bool,
     ) -> Result<()> {
         if power_was_cut {
-            match after_power_cut(&content.lock().row, content.lock().len) {
+            let meaning = {
+                let state = content.lock();
+                after_power_cut(&state.row, state.len)
+            };
+            match meaning {
                 AfterPowerCut::Whole => {}
                 AfterPowerCut::CutTo(len) => {
                     tracing::warn!(%path, len, "A tail that was not on the disk when the power failed was cut off");
