@@ -171,14 +171,23 @@ impl Herald {
         self.say(&Word::Failed { failure: failure.clone() });
     }
 
+    /// Ends the mount: whoever wanted it has gone.
+    fn give_up() {
+        tracing::warn!("The command that started the mount has gone, so it ends");
+        let myself = rustix::process::getpid();
+        if let Err(error) = rustix::process::kill_process(myself, rustix::process::Signal::TERM) {
+            tracing::error!(%error, "The mount could not be ended");
+        }
+    }
+
     fn say(&mut self, word: &Word) {
         if self.is_ready {
             return;
         }
         let mut pipe = std::io::stdout();
         let said = serde_json::to_writer(&mut pipe, word).map_err(std::io::Error::from);
-        if let Err(error) = said.and_then(|()| pipe.write_all(b"\n")).and_then(|()| pipe.flush()) {
-            tracing::warn!(%error, "The command that started the mount does not listen");
+        if said.and_then(|()| pipe.write_all(b"\n")).and_then(|()| pipe.flush()).is_err() {
+            Self::give_up();
         }
     }
 }

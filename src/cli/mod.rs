@@ -25,6 +25,7 @@ use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcomma
 
 use crate::control::{Failure, FailureKind};
 use crate::os::clock::SystemClock;
+use crate::session::failures;
 use config::ConfigFile;
 use invocation::Invocation;
 
@@ -129,32 +130,41 @@ fn parse(words: Vec<OsString>) -> Result<Parsed, NoCommand> {
         Ok(Invocation::Fake) => return Err(NoCommand::Nothing),
         Err(error) => return Err(bad(error.to_string())),
     };
-    let file = ConfigFile::read_first(&config::places(), &command()).map_err(|error| {
-        let causes = std::error::Error::source(&error)
-            .map(|cause| Failure::new(FailureKind::Usage, "").caused_by(cause));
-        let causes = causes.map(|failure| failure.causes).unwrap_or_default();
-        NoCommand::Bad(Failure { causes, ..Failure::new(FailureKind::Usage, error.to_string()) })
-    })?;
+    let file = read_config(&words)?;
     let command = file.apply(command());
-    let matches = match command.clone().try_get_matches_from(&words) {
-        Ok(matches) => matches,
-        Err(error) => return Err(blame(error, &file, &words)),
-    };
+    let matches = command.clone().try_get_matches_from(&words).map_err(NoCommand::Clap)?;
     let settings = settings(&file, &command, &matches);
     let cli = Cli::from_arg_matches(&matches).map_err(NoCommand::Clap)?;
     Ok(Parsed { command: cli.command, words, settings })
 }
 
-/// Says that it was the configuration file, if the words alone are right.
-fn blame(error: clap::Error, file: &ConfigFile, words: &[OsString]) -> NoCommand {
-    let is_right_without = || command().try_get_matches_from(words).is_ok();
-    if file.is_empty() || !error.use_stderr() || !is_right_without() {
-        return NoCommand::Clap(error);
+/// Reads the configuration file. One that is wrong must not keep anybody from leaving a mount
+/// or looking at it, so it only matters to the commands that it is for.
+fn read_config(words: &[OsString]) -> Result<ConfigFile, NoCommand> {
+    let failure = match ConfigFile::read_first(&config::places(), &command()) {
+        Ok(file) => match file.apply(command()).try_get_matches_from(words) {
+            Err(error) if is_blamed(&error, &file, words) => blamed(&error, &file),
+            Ok(_) | Err(_) => return Ok(file),
+        },
+        Err(error) => failures::chain(FailureKind::Usage, &error),
+    };
+    if words.get(1).is_some_and(|word| word == "mount" || word == "sync") {
+        return Err(NoCommand::Bad(failure));
     }
+    output::failure(&failure);
+    Ok(ConfigFile::default())
+}
+
+/// Returns whether the words alone are right, so that it was the configuration file.
+fn is_blamed(error: &clap::Error, file: &ConfigFile, words: &[OsString]) -> bool {
+    !file.is_empty() && error.use_stderr() && command().try_get_matches_from(words).is_ok()
+}
+
+fn blamed(error: &clap::Error, file: &ConfigFile) -> Failure {
     let message = format!("Configuration file {} has a value that cannot be used", file.path().display());
     let said = error.to_string();
     let cause = said.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-    NoCommand::Bad(Failure { causes: vec![cause], ..Failure::new(FailureKind::Usage, message) })
+    Failure { causes: vec![cause], ..Failure::new(FailureKind::Usage, message) }
 }
 
 fn settings(file: &ConfigFile, command: &Command, matches: &ArgMatches) -> Vec<String> {

@@ -170,7 +170,7 @@ fn describe(status: &MountStatus) -> Vec<String> {
     }
     row("not in the bucket yet", amount(status.dirty));
     if status.uploading != Amount::default() {
-        row("on its way", amount(status.uploading));
+        row("on its way", units::count(status.uploading.files, "file"));
     }
     for conflict in &status.conflicts {
         row("conflict", conflict.clone());

@@ -8,6 +8,8 @@ use bayou::os::clock::{Clock, SystemClock};
 
 use bayou_test_server::{Action, Fault, Op, Options, Refusal, S3Server};
 
+use rustix::process::Signal;
+
 use crate::person::{Person, Said, is_alive, signal, wait_until, write};
 
 const SOURCE: &str = "s3://bucket/data";
@@ -128,9 +130,9 @@ fn a_second_signal_ends_the_waiting_and_says_what_is_kept() {
     wait_until("it is mounted", || person.is_mounted());
     write(person.mnt("a"), b"kept");
     let fault = server.fault(Fault::on(Op::PutObject, Action::Stall).key("data/a"));
-    signal(pid, "INT");
+    signal(pid, Signal::INT);
     wait_until("the upload hangs", || fault.fired() > 0);
-    signal(pid, "INT");
+    signal(pid, Signal::INT);
     let said = Said::of(child.wait_with_output().unwrap());
     assert_eq!(said.code, 5, "{said:?}");
     assert!(said.err.contains("kept in"), "{said:?}");

@@ -117,6 +117,15 @@ fn a_configuration_file_that_is_wrong_is_named_with_what_is_wrong() {
         person.configure(text);
         person.run(&["mount", "s3://bucket", "/m", "--print-config"]).fails_with(1, &[word, &file]);
     }
+    for words in [&["status"][..], &["umount", "/no/such/mount"]] {
+        let said = person.run(words);
+        assert!(said.err.contains("many") || !said.err.contains("cache-size"), "{said:?}");
+        assert_ne!(said.code, 1, "a mount can be left with any configuration: {said:?}");
+    }
+    person.configure("cash-size = 1");
+    let said = person.run(&["umount", "/no/such/mount"]);
+    assert_eq!(said.code, 3, "a mount can be left with any configuration: {said:?}");
+    assert!(said.err.contains("cash-size"), "{said:?}");
     person.configure("cache-size = \"many\"");
     let said = person.run(&["mount", "s3://bucket", "/m", "--print-config", "--cache-size=1"]);
     assert_eq!(said.code, 0, "the command line beats the file: {said:?}");

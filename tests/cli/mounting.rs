@@ -5,6 +5,9 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use bayou_test_server::{Action, Fault, Gate, Options, S3Server};
+use rustix::process::Signal;
+
 use crate::person::{Person, Said, is_alive, signal, wait_until, write, write_synced};
 
 #[test]
@@ -49,7 +52,7 @@ fn in_the_foreground_it_says_when_it_is_ready_and_ctrl_c_flushes() {
     assert!(lines.next().unwrap().unwrap().ends_with(&format!(" is mounted at {mnt}")));
     write(person.mnt("a"), b"not flushed yet");
     assert!(!person.bucket("a").exists());
-    signal(i32::try_from(child.id()).unwrap(), "INT");
+    signal(i32::try_from(child.id()).unwrap(), Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!person.is_mounted());
     assert_eq!(fs::read(person.bucket("a")).unwrap(), b"not flushed yet");
@@ -61,7 +64,7 @@ fn a_daemon_that_is_told_to_stop_flushes_first() {
     person.mount(&person.source(), &["--write-back=1h"]);
     write(person.mnt("a"), b"not flushed yet");
     let pid = person.daemon();
-    signal(pid, "TERM");
+    signal(pid, Signal::TERM);
     wait_until("the process has ended", || !is_alive(pid));
     assert!(!person.is_mounted());
     assert_eq!(fs::read(person.bucket("a")).unwrap(), b"not flushed yet");
@@ -91,7 +94,7 @@ fn the_service_manager_hears_when_it_is_ready_and_when_it_stops() {
     };
     socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
     assert!(hears("READY=1"));
-    signal(i32::try_from(child.id()).unwrap(), "TERM");
+    signal(i32::try_from(child.id()).unwrap(), Signal::TERM);
     assert!(hears("STOPPING=1"));
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
@@ -144,8 +147,36 @@ fn a_mount_that_died_is_cleaned_up_by_the_next_mount_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_mount_whose_command_was_interrupted_does_not_stay() {
+    let server = S3Server::start(Options::default());
+    let person = Person::at(&server);
+    let mnt = person.path("mnt");
+    let gate = Gate::new();
+    server.fault(Fault::on_any(Action::Hold(gate.clone())));
+    let mut command = person.command(&["mount", "s3://bucket/data", &mnt]).spawn().unwrap();
+    gate.wait_for_blocking(1);
+    assert_eq!(processes_with(&mnt).len(), 2, "the command and the one that is to stay behind");
+    signal(i32::try_from(command.id()).unwrap(), Signal::INT);
+    command.wait().unwrap();
+    gate.open();
+    wait_until("nothing is left of it", || processes_with(&mnt).into_iter().all(|pid| !is_alive(pid)));
+    assert!(!person.is_mounted());
+}
+
+/// Returns the processes that have this word on their command line.
+fn processes_with(word: &str) -> Vec<i32> {
+    let processes = fs::read_dir("/proc").unwrap();
+    let pids = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let has_word = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|found| found == word.as_bytes())
+    };
+    pids.filter(has_word).collect()
+}
+
+#[test]
 fn no_log_holds_a_secret_however_much_is_logged() {
-    let server = bayou_test_server::S3Server::start(bayou_test_server::Options::default());
+    let server = S3Server::start(Options::default());
     let mut person = Person::at(&server);
     person.set("BAYOU_LOG", "trace");
     person.mount("s3://bucket/data", &["-vv"]);

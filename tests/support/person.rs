@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bayou::os::clock::{Clock, SystemClock};
 use bayou_test_server::S3Server;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -117,7 +118,7 @@ impl Person {
     #[track_caller]
     pub(crate) fn kill_daemon(&self) {
         let pid = self.daemon();
-        signal(pid, "KILL");
+        signal(pid, Signal::KILL);
         wait_until("the killed process is gone", || !is_alive(pid));
     }
 
@@ -148,7 +149,7 @@ impl Drop for Person {
         let said = self.run(&["status", "--json", &mnt]);
         let report: Value = serde_json::from_str(&said.out).unwrap_or_default();
         if let Some(pid) = report["mounts"][0]["pid"].as_i64() {
-            signal(i32::try_from(pid).unwrap(), "KILL");
+            signal(i32::try_from(pid).unwrap(), Signal::KILL);
         }
         for _ in 0..3 {
             if self.is_mounted() {
@@ -197,9 +198,8 @@ impl Said {
 }
 
 /// Sends a signal to a process; it may have ended.
-pub(crate) fn signal(pid: i32, name: &str) {
-    let pid = pid.to_string();
-    drop(Command::new("kill").args(["-s", name, &pid]).stderr(Stdio::null()).status());
+pub(crate) fn signal(pid: i32, signal: Signal) {
+    rustix::process::kill_process(Pid::from_raw(pid).unwrap(), signal).ok();
 }
 
 /// Returns whether a process runs (and is not merely waiting to be reaped).
