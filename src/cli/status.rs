@@ -1,6 +1,7 @@
 //! `bayou status`: how mounts stand, and how files in them stand.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -12,6 +13,9 @@ use crate::control::{Amount, Answer, Failure, FailureKind, MountStatus, PathStat
 use crate::fs::mount_table;
 use crate::fs::mountpoint;
 use crate::session::folders::Folders;
+
+/// How long a mount may take to say how it stands, which it knows by heart.
+const PROMPT: Duration = Duration::from_secs(5);
 
 /// Show what is not in the bucket yet, what is in conflict and what is cached
 #[derive(Debug, Args)]
@@ -146,7 +150,9 @@ pub(super) fn running_mount(folders: &Folders, mountpoint: &Path) -> Result<Foun
 }
 
 fn ask(found: Found, paths: Vec<PathBuf>) -> Result<MountStatus, Failure> {
-    let mut client = Client::new(found).map_err(|error| system("The mount cannot be asked", &error))?;
+    let cannot = |error: std::io::Error| system("The mount cannot be asked", &error);
+    let mut client = Client::new(found).map_err(cannot)?;
+    client.set_silence(PROMPT).map_err(cannot)?;
     match client.ask(&Request::Status { paths }, |_| Patience::Wait)? {
         Answer::Status(status) => Ok(*status),
         other => Err(Failure::new(

@@ -85,6 +85,11 @@ impl Client {
         Ok(Self { record: found.record, stream: BufReader::new(found.stream), process })
     }
 
+    /// Sets how long the mount may be silent before it is thought to hang.
+    pub fn set_silence(&self, limit: Duration) -> io::Result<()> {
+        self.stream.get_ref().set_read_timeout(Some(limit))
+    }
+
     /// Returns what the mount is.
     pub fn record(&self) -> &MountRecord {
         &self.record

@@ -117,7 +117,7 @@ fn a_configuration_file_that_is_wrong_is_named_with_what_is_wrong() {
         person.configure(text);
         person.run(&["mount", "s3://bucket", "/m", "--print-config"]).fails_with(1, &[word, &file]);
     }
-    for words in [&["status"][..], &["umount", "/no/such/mount"]] {
+    for words in [&["status", "/no/such/mount"][..], &["umount", "/no/such/mount"]] {
         let said = person.run(words);
         assert!(said.err.contains("many") || !said.err.contains("cache-size"), "{said:?}");
         assert_ne!(said.code, 1, "a mount can be left with any configuration: {said:?}");
