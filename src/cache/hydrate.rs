@@ -50,6 +50,15 @@ struct Window {
     size: u64,
 }
 
+/// Whether bytes may be fetched that the cache has no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// They may not: a reader can do without the cache.
+    Needed,
+    /// They may: without them nothing can be pushed, and nothing dropped.
+    Exceeded,
+}
+
 /// What is to be done for a reader.
 enum Turn {
     /// All of it is there.
@@ -95,21 +104,26 @@ impl Hydrator {
         Err(CacheError::Gone(ino))
     }
 
-    /// Returns when all of a file is present.
+    /// Returns when all of a file is present, for a push: also if the cache is full of what only
+    /// a push makes room for.
     pub async fn hydrate(&self, ino: Ino) -> Result<()> {
         let size = self.cache.attr(ino)?.size;
-        self.ensure(ino, 0..size).await
+        self.ensure_with(ino, 0..size, Room::Exceeded).await
     }
 
     /// Returns when a range of a file is present.
     pub async fn ensure(&self, ino: Ino, range: Range<u64>) -> Result<()> {
+        self.ensure_with(ino, range, Room::Needed).await
+    }
+
+    async fn ensure_with(&self, ino: Ino, range: Range<u64>, room: Room) -> Result<()> {
         for _ in 0..MOST_ROUNDS * (1 + (range.end - range.start).div_ceil(FIRST_WINDOW) as usize) {
             let content = self.cache.content_of(ino)?;
             match self.turn(&content, &range) {
                 Turn::Present => return Ok(()),
                 Turn::Wait(mut done) => drop(done.changed().await),
                 Turn::Fetch(part, flight) => {
-                    let fetched = self.fetch(ino, &content, part.clone()).await;
+                    let fetched = self.fetch(ino, &content, part.clone(), room).await;
                     self.land(&content.id, &part);
                     drop(flight);
                     fetched?;
@@ -185,9 +199,9 @@ impl Hydrator {
         }
     }
 
-    async fn fetch(&self, ino: Ino, content: &Content, range: Range<u64>) -> Result<()> {
+    async fn fetch(&self, ino: Ino, content: &Content, range: Range<u64>, room: Room) -> Result<()> {
         // Asked before the request, so that nothing is fetched for which there is no room.
-        self.cache.make_room(range.end - range.start)?;
+        room.unless_full(self.cache.make_room(range.end - range.start))?;
         let (path, source) = self.cache.source_of(ino)?;
         let fetched = match self.get(&path, &source, range.clone()).await {
             Ok(fetched) => fetched,
@@ -204,6 +218,7 @@ impl Hydrator {
             return Ok(());
         }
         self.cache.learn_version(ino, &source, &fetched)?;
+        room.unless_full(self.cache.make_room(fetched.body.len() as u64))?;
         self.cache.filled(content, range.start, &fetched.body)
     }
 
@@ -282,6 +297,15 @@ impl Hydrator {
     }
 }
 
+impl Room {
+    fn unless_full(self, made: Result<()>) -> Result<()> {
+        match made {
+            Err(CacheError::Full { .. }) if self == Self::Exceeded => Ok(()),
+            made => made,
+        }
+    }
+}
+
 fn failed_at(path: &Path, source: StoreError) -> CacheError {
     CacheError::Store { path: path.to_string(), source: Arc::new(source) }
 }
@@ -324,7 +348,6 @@ impl Cache {
 
     /// Writes fetched bytes where they are absent and notes that they are there.
     fn filled(&self, content: &Content, offset: u64, body: &Bytes) -> Result<()> {
-        self.make_room(body.len() as u64)?;
         let filled = content.fill(offset, body)?;
         self.count_bytes(0, filled);
         let end = offset + body.len() as u64;

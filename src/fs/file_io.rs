@@ -41,6 +41,9 @@ pub(super) enum Written {
     NoRoom,
 }
 
+/// How often a write to a full cache waits for what is dirty to be pushed.
+const MOST_PUSHES: usize = 8;
+
 /// The handle of a file that is open for reading only.
 const READS: FileHandle = FileHandle(1);
 /// The handle of a file that is open for writing.
@@ -105,11 +108,19 @@ impl Front {
 
     /// Writes when what is dirty has been pushed: it can be dropped from the cache then.
     pub(super) async fn write_after_push(&self, ino: Ino, offset: u64, bytes: &[u8]) -> Result<()> {
-        if let Err(failed) = self.sync.push_pending().await {
-            tracing::warn!(
-                error = describe(&failed),
-                "The cache is full, and what it holds cannot be pushed"
-            );
+        for _ in 1..MOST_PUSHES {
+            if let Err(failed) = self.sync.push_pending().await {
+                tracing::warn!(
+                    error = describe(&failed),
+                    "The cache is full, and what it holds cannot be pushed"
+                );
+                break;
+            }
+            match self.cache.write(ino, offset, bytes) {
+                // Another writer was faster.
+                Err(CacheError::Full { .. }) => {}
+                written => return Ok(written?),
+            }
         }
         Ok(self.cache.write(ino, offset, bytes)?)
     }

@@ -100,3 +100,16 @@ fn what_is_dirty_is_pushed_to_make_room_for_more() {
         assert!(fs::read(world.path(format!("f{n}"))).unwrap() == block, "f{n} differs");
     }
 }
+
+#[test]
+fn a_cache_that_is_full_of_changes_keeps_none_of_them_from_the_bucket() {
+    let world = World::with(&[("large", &[1; 8 << 20])]);
+    let block = vec![7; 8 << 20];
+    for n in 0..7 {
+        world.write(&format!("f{n}"), &block);
+    }
+    let mut large = File::options().append(true).open(world.path("large")).unwrap();
+    large.write_all(b"more").unwrap();
+    large.sync_all().unwrap();
+    assert_eq!(fs::metadata(world.object("large")).unwrap().len(), (8 << 20) + 4);
+}
