@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::model::key::MAX_KEY_BYTES;
 use crate::os::clock::SharedClock;
 use crate::os::folder_lock::FolderLock;
 
@@ -121,6 +122,11 @@ impl Cache {
     /// Returns how the cache is used.
     pub fn options(&self) -> &CacheOptions {
         &self.options
+    }
+
+    /// Keeps room in every key for a prefix that is put before each path.
+    pub fn keep_room_for_prefix(&self, bytes: usize) {
+        self.names.write().longest_path = MAX_KEY_BYTES.saturating_sub(bytes);
     }
 
     /// Returns the dirty watermark.

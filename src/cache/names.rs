@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::error::{CacheError, Result};
 use super::rows::{ContentId, Ino, Inode, Kind, Name, Nanos, Path, ROOT, RowOp, Rows, Stamp, Tombstone};
+use crate::model::key::{MAX_KEY_BYTES, Refusal, check_path};
 
 /// Inode numbers below this are never given to files.
 const FIRST_INO: Ino = 16;
@@ -38,6 +39,8 @@ pub struct Names {
     next_ino: Ino,
     bytes: u64,
     files: u64,
+    /// Longest path that still fits into a key, in bytes.
+    pub(super) longest_path: usize,
 }
 
 impl Names {
@@ -52,6 +55,7 @@ impl Names {
             next_ino,
             bytes: 0,
             files: 0,
+            longest_path: MAX_KEY_BYTES,
         };
         tree.inodes.entry(ROOT).or_insert_with(root_inode);
         tree.names.insert(Path::from(""), Name { pushed: Some(Stamp::default()), ..Name::new_here(ROOT) });
@@ -65,6 +69,15 @@ impl Names {
         }
         let orphans = tree.inodes.extract_if(|_, inode| inode.path.is_none()).collect();
         (tree, orphans)
+    }
+
+    /// Checks that a new path is safe and fits into a key.
+    pub fn check_new(&self, path: &str) -> Result<()> {
+        let refused = match check_path(path) {
+            Ok(()) if path.len() > self.longest_path => Err(Refusal::TooLong),
+            judged => judged,
+        };
+        refused.map_err(|reason| CacheError::BadName { name: path.to_owned(), reason })
     }
 
     /// Returns an inode number that was never used.

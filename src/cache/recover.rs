@@ -9,8 +9,11 @@ use super::names;
 use super::open::content_files;
 use super::rows::{ContentId, ContentRow, Ino, Inode, Kind, Name, Path, RowOp, Source};
 use super::tree::NewNode;
+use crate::model::key::MAX_NAME_BYTES;
 use crate::model::timestamp::Timestamp;
 
+/// Longest part after a name's last dot that is taken for an extension, in bytes.
+const LONGEST_EXTENSION: usize = 32;
 /// Mode of a file whose catalog row is lost.
 const RECOVERED_MODE: u32 = 0o644;
 
@@ -204,16 +207,21 @@ impl Cache {
         let names = self.names.read();
         let (parent, name) = names::split(path);
         let (stem, extension) = match name.rsplit_once('.') {
-            Some((stem, extension)) if !stem.is_empty() => (stem, format!(".{extension}")),
+            Some((stem, end)) if !stem.is_empty() && end.len() <= LONGEST_EXTENSION => {
+                (stem, format!(".{end}"))
+            }
             _ => (name, String::new()),
         };
+        let room = MAX_NAME_BYTES.min(names.longest_path.saturating_sub(parent.len() + 1));
         let when = Timestamp::from(self.clock.now()).to_string();
         let when: String = when.chars().take(19).filter(char::is_ascii_alphanumeric).collect();
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         (0..)
             .map(|n| {
                 let again = if n == 0 { String::new() } else { format!("-{n}") };
-                names::join(parent, &format!("{stem}.{word}-{host}-{when}{again}{extension}"))
+                let end = format!(".{word}-{host}-{when}{again}{extension}");
+                let kept = stem.floor_char_boundary(room.saturating_sub(end.len()));
+                names::join(parent, &format!("{}{end}", &stem[..kept]))
             })
             .find(|free| names.name(free).is_none() && names.tombstone(free).is_none())
             .unwrap_or_else(|| Path::from(path))

@@ -10,7 +10,7 @@ use super::names::{self, Names};
 use super::rows::{Ino, Name, Path, RowOp, Tombstone, Uploaded};
 use super::tombstones::{bury, has_record, name_over};
 use crate::model::internal_name::{NameClass, classify};
-use crate::model::key::{MAX_NAME_BYTES, Refusal, check_path};
+use crate::model::key::{MAX_NAME_BYTES, Refusal};
 use crate::os::crash_point::{Step, reached};
 
 /// Whether a rename may take an existing name.
@@ -87,7 +87,7 @@ fn check_rename(names: &Names, from: &Path, to: &Path, replace: Replace) -> Resu
     if new_part.len() > MAX_NAME_BYTES {
         return Err(CacheError::BadName { name: new_part.to_owned(), reason: Refusal::PartTooLong });
     }
-    check_path(to).map_err(|reason| CacheError::BadName { name: to.to_string(), reason })?;
+    names.check_new(to)?;
     if inode.is_folder() && to.len() > from.len() && to.starts_with(&format!("{from}/")) {
         return Err(CacheError::IntoItself(from.to_string()));
     }
@@ -101,7 +101,7 @@ fn check_rename(names: &Names, from: &Path, to: &Path, replace: Replace) -> Resu
         return Err(CacheError::AcrossLocal(to.to_string()));
     }
     let longest = names.below(from).map(|(path, _)| path.len()).max().unwrap_or(from.len());
-    if longest - from.len() + to.len() > crate::model::key::MAX_KEY_BYTES {
+    if longest - from.len() + to.len() > names.longest_path {
         return Err(CacheError::BadName { name: to.to_string(), reason: Refusal::TooLong });
     }
     if let Ok((displaced, there)) = names.at(to)

@@ -14,7 +14,7 @@ use super::tombstones::{bury, name_over};
 use super::watermark::ChangeToken;
 use super::{Cache, listing::EntryKind};
 use crate::model::internal_name::{NameClass, classify};
-use crate::model::key::{MAX_NAME_BYTES, Refusal, check_path};
+use crate::model::key::{MAX_NAME_BYTES, Refusal};
 use crate::os::crash_point::{Step, reached};
 
 /// What stat(2) tells of an inode.
@@ -268,7 +268,7 @@ impl Cache {
         if name.len() > MAX_NAME_BYTES {
             return Err(CacheError::BadName { name: name.to_owned(), reason: Refusal::PartTooLong });
         }
-        check_path(&path).map_err(|reason| CacheError::BadName { name: path.to_string(), reason })?;
+        names.check_new(&path)?;
         if names.name(&path).is_some() {
             return Err(CacheError::Exists(path.to_string()));
         }

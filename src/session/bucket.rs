@@ -25,6 +25,8 @@ pub(super) struct Bucket {
     pub store: SharedStore,
     /// Counts the requests.
     pub requests: Arc<RetryingStore>,
+    /// What stands before each path in a key, in bytes.
+    pub prefix_bytes: usize,
 }
 
 /// What is known of how the store treats writes.
@@ -53,7 +55,9 @@ pub(super) async fn connect(options: &SessionOptions, clock: &SharedClock) -> Re
     let policy = RetryPolicy::within(options.s3.timeout);
     let requests = Arc::new(RetryingStore::new(backend, Arc::clone(clock), policy));
     let store: SharedStore = Arc::new(Prefixed::new(Arc::clone(&requests) as SharedStore, source.prefix()));
-    Ok(Bucket { store, requests })
+    let prefix = source.prefix();
+    let prefix_bytes = if prefix.is_empty() { 0 } else { prefix.len() + "/".len() };
+    Ok(Bucket { store, requests, prefix_bytes })
 }
 
 /// Returns what the store does with conditions: as remembered in the cache, else tried out.

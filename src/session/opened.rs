@@ -43,6 +43,7 @@ pub(super) async fn open(
     let bucket = bucket::connect(options, clock).await?;
     let folder = cache_folder(options, folders);
     let cache = open_cache(&folder, options, folders, clock).await?;
+    cache.keep_room_for_prefix(bucket.prefix_bytes);
     let known = cache.applied_fingerprint().is_some();
     let writes =
         if options.read_only { Writes::Unknown } else { bucket::learn_writes(&bucket, &folder).await? };
