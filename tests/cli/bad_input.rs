@@ -134,6 +134,7 @@ fn as_root(words: &[&str]) {
     assert!(Command::new(words[0]).args(&words[1..]).status().unwrap().success(), "{words:?}");
 }
 
+/// Shows readonly-2.
 #[test]
 fn credentials_that_may_only_read() {
     let readers = KeyPair::new("reader", "reader-secret");
@@ -179,6 +180,7 @@ fn an_index_that_is_damaged() {
     assert_eq!(kept.body.as_ref(), b"{\"version\": 1, \"entries\": {");
 }
 
+/// Shows tree-8.
 #[test]
 fn an_index_with_a_path_that_leaves_the_mount() {
     let server = S3Server::start(Options::default());

@@ -14,6 +14,7 @@ use crate::person::{Person, Said, is_alive, signal, wait_until, write};
 
 const SOURCE: &str = "s3://bucket/data";
 
+/// Shows unmount-1.
 #[test]
 fn umount_says_what_it_flushed_and_waits_for_the_process() {
     let person = Person::new();
@@ -53,6 +54,7 @@ fn the_flush_before_and_the_drain_after_are_one_push() {
     assert_eq!(puts("data/.datastore-index.json"), 1);
 }
 
+/// Shows unmount-5.
 #[test]
 fn a_busy_mount_stays_and_says_who_holds_it() {
     let person = Person::new();
@@ -67,6 +69,7 @@ fn a_busy_mount_stays_and_says_who_holds_it() {
     person.umount().says(&[]);
 }
 
+/// Shows unmount-5.
 #[test]
 fn a_lazy_umount_detaches_a_busy_mount_and_the_process_flushes() {
     let person = Person::new();
@@ -99,6 +102,7 @@ fn the_systems_own_umount_is_followed_by_a_flush() {
     assert_eq!(fs::read(person.bucket("a")).unwrap(), b"x");
 }
 
+/// Shows crash-3.
 #[test]
 fn a_new_mount_takes_over_from_one_that_drains() {
     let server = S3Server::start(Options::default());
@@ -165,6 +169,7 @@ fn a_mount_whose_process_died_is_cleaned_up() {
     assert_eq!(fs::read(person.bucket("a")).unwrap(), b"x");
 }
 
+/// Shows unmount-4.
 #[test]
 fn a_bucket_that_cannot_be_reached_does_not_hold_the_mount_and_nothing_is_lost() {
     let server = S3Server::start(Options::default());

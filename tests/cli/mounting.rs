@@ -128,6 +128,7 @@ fn a_second_mount_of_the_same_cache_is_refused_and_names_the_first() {
     assert!(is_alive(pid));
 }
 
+/// Shows crash-1, crash-2, crash-3.
 #[test]
 fn a_mount_that_died_is_cleaned_up_by_the_next_mount_and_nothing_is_lost() {
     let person = Person::new();

@@ -9,6 +9,7 @@ use crate::person::write;
 
 crate::on_each_bucket! { what_editors_save, }
 
+/// Shows write-3.
 fn what_editors_save(bucket: &Bucket) {
     let mut mounted = Mounted::new(bucket, &[]);
     for name in ["renamed", "truncated", "by vim.txt", "by sed"] {

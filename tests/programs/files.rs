@@ -17,6 +17,7 @@ crate::on_each_bucket! {
 }
 crate::on_moto! { a_file_of_64_mib, }
 
+/// Shows tree-7, write-3, write-4.
 fn files_of_every_kind(bucket: &Bucket) {
     let mut mounted = Mounted::new(bucket, &[]);
     names_and_attributes(&mounted);

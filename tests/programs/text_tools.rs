@@ -8,6 +8,7 @@ use crate::person::write;
 
 crate::on_each_bucket! { what_text_tools_find_and_change, }
 
+/// Shows write-3.
 fn what_text_tools_find_and_change(bucket: &Bucket) {
     let mut mounted = Mounted::new(bucket, &[]);
     for folder in 0..10 {

@@ -1,0 +1,71 @@
+//! What is there after the process was killed, and after the power failed.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::process::Command;
+
+use crate::person::{Said, wait_until, write, write_synced};
+use crate::world::{QUIET, SOURCE, World, read};
+
+/// Shows crash-1, crash-2, crash-3.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the mount's rename is what is tried")]
+fn what_had_returned_before_a_kill_is_not_lost() {
+    let world = World::new(&[("old", b"old"), ("gone", b"gone"), ("part", b"0123456789")], &QUIET);
+    write_synced(world.path("synced"), b"synced").unwrap();
+    write(world.path("written"), b"written");
+    fs::create_dir_all(world.path("d/empty")).unwrap();
+    fs::rename(world.path("old"), world.path("d/new")).unwrap();
+    fs::remove_file(world.path("gone")).unwrap();
+    let file = fs::File::options().write(true).open(world.path("part")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"XY", 4).unwrap();
+    world.here.kill_daemon();
+    drop(file);
+    assert_eq!(world.object("synced").unwrap(), b"synced");
+    assert_eq!(world.object("written"), None);
+    world.here.mount(SOURCE, &["--write-back=100ms"]);
+    wait_until("all is in the bucket", || world.here.status()["state"] == "clean");
+    world.here.umount().says(&[]);
+    let other = world.another(&QUIET);
+    for (name, bytes) in
+        [("synced", &b"synced"[..]), ("written", b"written"), ("d/new", b"old"), ("part", b"0123XY6789")]
+    {
+        assert_eq!(read(other.mnt(name)).unwrap(), bytes, "{name}");
+    }
+    let there = ["d/empty", "gone", "old"].map(|name| other.mnt(name).exists());
+    assert_eq!(there, [true, false, false], "{}", world.index().unwrap());
+    assert_eq!(world.object("gone"), None);
+    assert_eq!(world.object("old"), None);
+}
+
+/// Shows crash-4, crash-5, crash-6.
+#[test]
+fn what_was_synced_locally_is_found_after_a_power_failure() {
+    let world = World::new(&[("c.txt", b"base")], &[&QUIET[..], &["--fsync=local"]].concat());
+    for name in ["a", "b", "c.txt"] {
+        write_synced(world.path(name), b"safe").unwrap();
+    }
+    File::options().append(true).open(world.path("b")).unwrap().write_all(b" and a tail").unwrap();
+    File::options().write(true).open(world.path("c.txt")).unwrap().write_all(b"unsafe").unwrap();
+    world.here.kill_daemon();
+    after_another_boot(&world, &["sync", "--push", SOURCE]).says(&["Pushed 3 files"]);
+    assert_eq!(world.object("a").unwrap(), b"safe");
+    assert_eq!(world.object("b").unwrap(), b"safe");
+    assert_eq!(world.object("c.txt").unwrap(), b"base");
+    let index = world.index().unwrap();
+    let names: Vec<&String> = index["entries"].as_object().unwrap().keys().collect();
+    let aside = names.iter().find(|name| name.starts_with("c.recovered-") && name.ends_with(".txt"));
+    assert_eq!(world.object(aside.unwrap()).unwrap(), b"unsafe", "{names:?}");
+}
+
+/// Runs the program as if the machine had been started anew: another boot id is put over the
+/// kernel's, for this process alone.
+fn after_another_boot(world: &World, words: &[&str]) -> Said {
+    write(world.here.path("boot-id"), b"00000000-0000-4000-8000-000000000000\n");
+    let script = "mount --bind \"$HOME/boot-id\" /proc/sys/kernel/random/boot_id && exec \"$0\" \"$@\"";
+    let mut command = Command::new("unshare");
+    let user = if rustix::process::getuid().is_root() { "--mount" } else { "--map-root-user" };
+    command.args(["--mount", user, "sh", "-c", script, env!("CARGO_BIN_EXE_bayou")]).args(words);
+    world.here.dress(&mut command);
+    Said::of(command.output().unwrap())
+}

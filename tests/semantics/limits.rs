@@ -1,0 +1,145 @@
+//! What is not to be expected, and mounts that only read.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bayou_test_server::{Options, S3Server};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use crate::person::{Person, write, write_synced};
+use crate::world::{QUIET, SOURCE, World, errno, read, sync};
+
+/// Shows limit-1.
+#[test]
+fn locks_are_of_one_machine() {
+    let world = World::new(&[("a", b"1")], &QUIET);
+    let other = world.another(&QUIET);
+    let first = File::open(world.path("a")).unwrap();
+    first.try_lock().unwrap();
+    assert!(File::open(world.path("a")).unwrap().try_lock().is_err());
+    File::open(other.mnt("a")).unwrap().try_lock().unwrap();
+}
+
+/// Shows limit-2.
+#[test]
+fn access_times_and_times_of_directories_are_not_kept() {
+    let world = World::new(&[("d/a", b"1")], &QUIET);
+    let accessed = fs::metadata(world.path("d/a")).unwrap().atime();
+    read(world.path("d/a")).unwrap();
+    assert_eq!(fs::metadata(world.path("d/a")).unwrap().atime(), accessed);
+    let past = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    File::open(world.path("d")).unwrap().set_modified(past).unwrap();
+    assert_eq!(fs::metadata(world.path("d")).unwrap().modified().unwrap(), past);
+    world.sync();
+    assert_ne!(fs::metadata(world.another(&QUIET).mnt("d")).unwrap().modified().unwrap(), past);
+}
+
+/// Shows limit-3.
+#[test]
+fn hard_links_and_special_files_are_not_permitted() {
+    let world = World::new(&[("a", b"1")], &QUIET);
+    assert_eq!(errno(fs::hard_link(world.path("a"), world.path("b"))), libc::EPERM);
+    for kind in [FileType::Fifo, FileType::Socket, FileType::CharacterDevice, FileType::BlockDevice] {
+        let made = mknodat(CWD, world.path("b"), kind, Mode::RUSR, 0);
+        assert_eq!(errno(made.map_err(std::io::Error::from)), libc::EPERM, "{kind:?}");
+    }
+}
+
+/// Shows limit-4.
+#[test]
+fn names_are_utf8_and_not_too_long() {
+    let world = World::new(&[], &QUIET);
+    let create = |name: &Path| File::create(world.path("").join(name));
+    assert_eq!(errno(create(Path::new(OsStr::from_bytes(b"a\xff")))), libc::EILSEQ);
+    assert_eq!(errno(create(Path::new(&"n".repeat(256)))), libc::ENAMETOOLONG);
+    let folders: String = (0..4).map(|n| format!("{n}{}/", "d".repeat(199))).collect();
+    fs::create_dir_all(world.path(&folders)).unwrap();
+    let fits = format!("{folders}{}", "f".repeat(1024 - "data/".len() - folders.len()));
+    create(Path::new(&fits)).unwrap();
+    assert_eq!(errno(create(Path::new(&format!("{fits}f")))), libc::ENAMETOOLONG);
+    write(world.path(&fits), b"ours");
+    world.sync();
+    assert!(world.names(&fits));
+    let other = world.another(&QUIET);
+    write_synced(other.mnt(&fits), b"theirs").unwrap();
+    write(world.path(&fits), b"ours again");
+    world.sync();
+    let kept = world.here.status()["conflicts"][0].as_str().unwrap().to_owned();
+    assert_eq!(read(world.path(&kept)).unwrap(), b"ours again", "the copy of a long name fits, too");
+    assert!(world.names(&kept));
+}
+
+/// Shows limit-5.
+#[test]
+fn a_sync_of_everything_does_not_reach_the_bucket() {
+    let world = World::new(&[], &QUIET);
+    write(world.path("a"), b"bytes");
+    rustix::fs::syncfs(File::open(world.path("")).unwrap()).unwrap();
+    assert_eq!(world.object("a"), None);
+    sync(&world.here);
+    assert_eq!(world.object("a").unwrap(), b"bytes");
+}
+
+/// Shows limit-6.
+#[test]
+fn a_bucket_with_shards_is_only_read() {
+    let server = S3Server::start(Options::default());
+    let shown = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/swamp/bucket-v2");
+    put_all(&server, &shown, &shown);
+    let person = Person::at(&server);
+    person.mount(SOURCE, &QUIET);
+    assert_eq!(person.status()["state"], "read-only");
+    assert!(fs::read_dir(person.mnt("")).unwrap().count() > 0);
+    server.reset_counts();
+    assert_eq!(errno(File::create(person.mnt("new"))), libc::EROFS);
+    person.umount().says(&[]);
+    assert!(!server.requests().iter().any(|sent| sent.op.is_write()));
+}
+
+fn put_all(server: &S3Server, root: &Path, folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            put_all(server, root, &path);
+        } else {
+            let key = path.strip_prefix(root).unwrap().to_str().unwrap();
+            server.put_object("bucket", &format!("data/{key}"), fs::read(&path).unwrap());
+        }
+    }
+}
+
+/// Shows readonly-1.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the mount's rename is what is tried")]
+fn a_mount_that_only_reads_writes_nothing() {
+    let world = World::new(&[("a", b"1"), ("d/b", b"2")], &["--read-only", "--refresh=500ms"]);
+    assert_eq!(read(world.path("d/b")).unwrap(), b"2");
+    let path = |name: &str| world.path(name);
+    for outcome in [
+        File::create(path("new")).map(drop),
+        OpenOptions::new().append(true).open(path("a")).map(drop),
+        fs::remove_file(path("a")),
+        fs::create_dir(path("e")),
+        fs::rename(path("a"), path("c")),
+        symlink("a", path("link")),
+        fs::set_permissions(path("a"), Permissions::from_mode(0o600)),
+    ] {
+        assert_eq!(errno(outcome), libc::EROFS);
+    }
+    let other = world.another(&QUIET);
+    assert_eq!(
+        world.writes().iter().filter(|sent| sent.key.contains("index.json")).count(),
+        1,
+        "the other's"
+    );
+    write_synced(other.mnt("d/b"), b"news").unwrap();
+    crate::person::wait_until("the news are seen", || read(path("d/b")).is_ok_and(|bytes| bytes == b"news"));
+    drop(other);
+    world.server.reset_counts();
+    world.here.umount().says(&[]);
+    assert_eq!(world.writes(), []);
+}

@@ -1,0 +1,23 @@
+//! Each sentence of docs/SEMANTICS.md, through a real mount.
+//!
+//! A test says above itself which sentences it shows; some are shown by the tests of the
+//! command line, of programs and of crashes. [`page`] checks that none is forgotten.
+
+#![expect(clippy::unwrap_used, reason = "a check that cannot be made has failed")]
+
+#[path = "../support/person.rs"]
+#[expect(dead_code, reason = "people do more elsewhere")]
+mod person;
+
+mod close;
+mod conflicts;
+mod crashes;
+mod fsync;
+mod limits;
+mod offline;
+mod page;
+mod reading;
+mod tree;
+mod unmounting;
+mod world;
+mod writing;

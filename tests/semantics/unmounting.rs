@@ -1,0 +1,115 @@
+//! Every way out of a mount.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use bayou_test_server::{Action, Fault, Gate, Op};
+use rustix::process::Signal;
+
+use crate::person::{is_alive, signal, wait_until, write, write_synced};
+use crate::world::{QUIET, SOURCE, World, read};
+
+/// Shows unmount-2.
+#[test]
+fn the_drain_after_a_flush_sends_no_request() {
+    let world = World::new(&[("z", b"1")], &QUIET);
+    let requests = |name: &str, leave: &dyn Fn()| {
+        write(world.path(name), b"bytes");
+        world.server.reset_counts();
+        leave();
+        let mut sent: Vec<_> = world.server.requests().into_iter().map(|sent| (sent.op, sent.key)).collect();
+        sent.retain(|(_, key)| !key.ends_with(name));
+        sent.sort_by_key(|(op, key)| (op.to_string(), key.clone()));
+        sent
+    };
+    let push = || world.here.run(&["sync", "--push", &world.here.path("mnt")]).says(&["Pushed 1 file"]);
+    requests("first", &push);
+    let of_a_push = requests("second", &push);
+    let of_an_unmount = requests("third", &|| world.here.umount().says(&["Flushed 1 file"]));
+    assert_eq!(of_an_unmount, of_a_push);
+    assert_eq!(world.sent(Op::PutObject, "third").len(), 1);
+}
+
+/// Shows unmount-3.
+#[test]
+fn every_way_out_brings_everything_to_the_bucket() {
+    let world = World::new(&[("gone", b"1")], &QUIET);
+    let mnt = world.here.path("mnt");
+    let unmount = |words: &[&str]| {
+        assert!(Command::new(words[0]).args(&words[1..]).arg(&mnt).status().unwrap().success(), "{words:?}");
+    };
+    let ways: [(&str, &dyn Fn(i32)); 4] = [
+        ("umount", &|_| unmount(&["umount", "-i"])),
+        ("fusermount3", &|_| unmount(&["fusermount3", "-u"])),
+        ("term", &|pid| signal(pid, Signal::TERM)),
+        ("int", &|pid| signal(pid, Signal::INT)),
+    ];
+    for (name, leave) in ways {
+        write(world.path(name), name.as_bytes());
+        write(world.path("everywhere"), name.as_bytes());
+        fs::remove_file(world.path("gone")).unwrap();
+        let pid = world.here.daemon();
+        leave(pid);
+        wait_until("the process has ended", || !is_alive(pid));
+        assert!(!world.here.is_mounted(), "{name}");
+        assert_eq!(world.object(name).unwrap(), name.as_bytes());
+        assert_eq!(world.object("everywhere").unwrap(), name.as_bytes());
+        assert!(world.names(name) && !world.names("gone"), "{name}");
+        world.here.mount(SOURCE, &QUIET);
+        assert_eq!(world.here.status()["state"], "clean", "{name}");
+        write_synced(world.path("gone"), b"and back").unwrap();
+    }
+}
+
+/// Shows unmount-3.
+#[test]
+fn ctrl_c_in_the_foreground_brings_everything_to_the_bucket() {
+    let world = World::new(&[], &QUIET);
+    world.here.umount().says(&[]);
+    let mnt = world.here.path("mnt");
+    let mut command = world.here.command(&["mount", "-f", SOURCE, &mnt, QUIET[0], QUIET[1]]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("it is mounted", || world.here.is_mounted());
+    write(world.path("a"), b"bytes");
+    signal(i32::try_from(child.id()).unwrap(), Signal::INT);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(world.object("a").unwrap(), b"bytes");
+}
+
+/// Shows unmount-4.
+#[test]
+fn a_dead_server_does_not_hold_the_mount_and_the_next_mount_pushes() {
+    let world = World::new(&[], &[&QUIET[..], &["--timeout=1s"]].concat());
+    write(world.path("a"), b"kept");
+    let pid = world.here.daemon();
+    let dead = world.server.fault(Fault::on_any(Action::Cut));
+    let said = world.here.run(&["umount", "--timeout=1s", &world.here.path("mnt")]);
+    let cache = world.here.cache();
+    said.fails_with(5, &["1 file (4 bytes)", SOURCE, cache.to_str().unwrap()]);
+    assert!(!world.here.is_mounted() && !is_alive(pid));
+    dead.remove();
+    world.here.mount(SOURCE, &["--write-back=100ms"]);
+    wait_until("what was kept is in the bucket", || world.names("a"));
+    assert_eq!(world.object("a").unwrap(), b"kept");
+}
+
+/// Shows unmount-6.
+#[test]
+fn a_new_mount_takes_over_from_a_process_that_drains() {
+    let world = World::new(&[], &QUIET);
+    let gate = Gate::new();
+    let held = world.server.fault(Fault::on(Op::PutObject, Action::Hold(gate.clone())).key("data/a"));
+    write(world.path("a"), b"bytes");
+    let draining = world.here.daemon();
+    world.here.run(&["umount", "--lazy", &world.here.path("mnt")]).says(&["Detached"]);
+    gate.wait_for_blocking(1);
+    assert!(is_alive(draining));
+    world.here.mount(SOURCE, &QUIET);
+    assert!(!is_alive(draining));
+    assert_eq!(read(world.path("a")).unwrap(), b"bytes");
+    held.remove();
+    gate.open();
+    world.here.umount().says(&[]);
+    assert_eq!(world.object("a").unwrap(), b"bytes");
+    assert!(world.names("a"));
+}
