@@ -17,6 +17,7 @@ use crate::control::{
     Amount, Answer, Direction, Failure, FailureKind, FlushSummary, MountState, MountStatus, PathStatus,
     Progress, Request,
 };
+use crate::fs::invalidate::InvalidationQueue;
 use crate::fs::mount::Detach;
 use crate::fs::serve::Serving;
 use crate::sync::SyncReport;
@@ -39,6 +40,8 @@ pub(super) enum Stage {
 pub(super) struct Answers {
     pub opened: Arc<Opened>,
     pub serving: Mutex<Option<Arc<Serving>>>,
+    /// Where the kernel is told of what changed.
+    pub kernel: InvalidationQueue,
     pub source: String,
     pub mountpoint: PathBuf,
     pub stage: watch::Sender<Stage>,
@@ -78,6 +81,8 @@ impl Answers {
         if direction != Direction::Pull {
             report.add(self.push(progress).await.map_err(failed)?);
         }
+        // Who asked looks at the files next, and is to see what was pulled.
+        self.kernel.announced().await;
         Ok(Answer::Synced(single_sync::summary(&self.opened, direction, report)))
     }
 

@@ -21,7 +21,7 @@ use super::{Listener, failures};
 use crate::control::place::{self, MountRecord};
 use crate::control::{Failure, FailureKind, server};
 use crate::fs::front::{CloseMode, Front, FrontOptions};
-use crate::fs::invalidate;
+use crate::fs::invalidate::{self, InvalidationQueue};
 use crate::fs::mount::{Detach, MountOptions as KernelOptions};
 use crate::fs::mountpoint::Mountpoint;
 use crate::fs::serve::{self, Serving};
@@ -68,7 +68,8 @@ pub async fn mount(
         opened.cache.make_read_only("it was mounted with --read-only");
     }
     let (queue, invalidations) = invalidate::queue();
-    opened.cache.tell_kernel_through(move |seen| queue.push(seen));
+    let told = queue.clone();
+    opened.cache.tell_kernel_through(move |seen| told.push(seen));
     let front =
         Arc::new(Front::new(Arc::clone(&opened.sync), Arc::clone(&opened.hydrator), front_options(&options)));
     let kernel = KernelOptions {
@@ -79,7 +80,7 @@ pub async fn mount(
     let runtime = tokio::runtime::Handle::current();
     let (serving, end) = serve::serve(front, &point, &kernel, &runtime, invalidations)
         .map_err(|error| failures::of_mount(&error))?;
-    let mounted = Mounted::new(opened, serving, &options, point.path(), clock);
+    let mounted = Mounted::new(opened, (serving, queue), &options, point.path(), clock);
     let record = mounted.record();
     let seat =
         place::take_seat(&folders, &record).map_err(|error| failures::chain(FailureKind::System, &error));
@@ -114,7 +115,7 @@ struct Mounted {
 impl Mounted {
     fn new(
         opened: Arc<Opened>,
-        serving: Serving,
+        (serving, kernel): (Serving, InvalidationQueue),
         options: &MountOptions,
         mountpoint: &std::path::Path,
         clock: SharedClock,
@@ -123,6 +124,7 @@ impl Mounted {
         let answers = Arc::new(Answers {
             opened,
             serving: Mutex::new(Some(Arc::clone(&serving))),
+            kernel,
             source: options.session.source.clone(),
             mountpoint: mountpoint.to_owned(),
             stage: watch::channel(Stage::Mounted).0,
