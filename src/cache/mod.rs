@@ -22,7 +22,6 @@ use crate::os::folder_lock::FolderLock;
 pub mod attributes;
 pub mod bypass;
 pub mod catalog;
-pub mod conflict_state;
 pub mod content;
 pub mod durable;
 pub mod error;
@@ -40,6 +39,8 @@ pub mod ranges;
 pub mod recover;
 pub mod rename;
 pub mod rows;
+pub mod shadow;
+pub mod theirs;
 mod tombstones;
 pub mod tree;
 mod walk;
@@ -169,6 +170,14 @@ impl Cache {
             self.catalog.note(&[RowOp::Setting(APPLIED.to_owned(), text)])?;
             *applied = fingerprint.map(str::to_owned);
         }
+        Ok(())
+    }
+
+    /// As [`Cache::note_applied`], but the next process takes the index over anew.
+    pub fn note_applied_for_now(&self, fingerprint: Option<&str>) -> Result<()> {
+        let mut applied = self.applied.lock();
+        self.catalog.note(&[RowOp::Setting(APPLIED.to_owned(), String::new())])?;
+        *applied = fingerprint.map(str::to_owned);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::error::Result;
 use super::names::{self, Names};
-use super::rows::{Ino, Inode, Kind, Name, Path, Remote, RowOp, Source, Stamp};
+use super::rows::{Ino, Inode, Kind, Name, Path, Remote, RowOp, Source, Stamp, Tombstone};
 use super::tree::NewNode;
 use super::{Cache, Seen};
 use crate::model::entry::{Attributes, Entry};
@@ -72,17 +72,26 @@ impl Cache {
                 self.apply_folder(&mut names, path, attributes, &mut pulled)?;
             }
         }
+        let listed: HashSet<&str> = folders.iter().map(|(path, _)| path.as_str()).collect();
+        self.forget_folders_not_in(&listed)?;
+        let known: HashSet<&str> = files.iter().map(|(key, _)| key.as_str()).collect();
         for some in files.chunks(ROWS_A_HOLD) {
             let mut names = self.names.write();
             for (key, entry) in some {
+                if names.name(key.as_str()).is_none() {
+                    self.make_way(&mut names, key.as_str(), &known)?;
+                }
                 self.apply_entry(&mut names, key, entry, &mut pulled)?;
             }
         }
-        let known: HashSet<&str> = files.iter().map(|(key, _)| key.as_str()).collect();
-        let listed: HashSet<&str> = folders.iter().map(|(path, _)| path.as_str()).collect();
         pulled.vanished = self.names_not_in(&known);
-        self.forget_folders_not_in(&listed)?;
         Ok(pulled)
+    }
+
+    /// Has the next pull take the index over again, if a name went under which others put
+    /// something since.
+    pub(super) fn show_again(&self, moved_on: bool) -> Result<()> {
+        if moved_on { self.note_applied(None) } else { Ok(()) }
     }
 
     fn names_not_in(&self, known: &HashSet<&str>) -> Vec<Path> {
@@ -103,11 +112,19 @@ impl Cache {
         if names.name(&path).is_none()
             && let Some(tombstone) = names.tombstone(&path)
         {
-            if tombstone.folder || tombstone.remote.is_none() || tombstone.means(&remote) {
+            let nothing_indexed = tombstone.remote.is_none() && tombstone.indexed.is_none();
+            if tombstone.means(&remote) || (nothing_indexed && tombstone.uploading.is_some()) {
                 return Ok(());
             }
+            let folder = tombstone.folder.then(|| Tombstone { folder: true, ..Tombstone::default() });
             tracing::info!(%path, "Removed here and changed elsewhere: it comes back");
-            self.commit(names, vec![RowOp::NoTombstone(Path::clone(&path))])?;
+            self.commit(
+                names,
+                vec![match folder {
+                    Some(folder) => RowOp::Tombstone(Path::clone(&path), Box::new(folder)),
+                    None => RowOp::NoTombstone(Path::clone(&path)),
+                }],
+            )?;
         }
         let Ok((name, inode)) = names.at(&path) else {
             return self.add_remote(names, &path, (entry, remote), pulled);
@@ -117,7 +134,14 @@ impl Cache {
             tracing::debug!(%path, "A key is both a file and a folder: the folder is shown");
             return Ok(());
         }
-        if name.remote.as_ref().is_some_and(|known| known.is_same_as(&remote)) {
+        let same = |known: &Option<Remote>| known.as_ref().is_some_and(|known| known.is_same_as(&remote));
+        if same(&name.remote) || (!names.is_dirty(&path) && same(&name.base)) {
+            return self.apply_same(names, &path, entry, remote);
+        }
+        if is_published(name, inode, &remote) {
+            let conflict_of = name.conflict_of.clone();
+            let published = Name { conflict_of, ..clean_name(name.ino, &remote, inode.stamp) };
+            self.commit(names, vec![RowOp::Name(Path::clone(&path), Box::new(published))])?;
             return self.apply_same(names, &path, entry, remote);
         }
         if names.is_dirty(&path) || name.uploading.is_some() {
@@ -134,14 +158,13 @@ impl Cache {
         let (name, inode) = names.at(path)?;
         let (ino, dirty) = (name.ino, names.is_dirty(path));
         let mut group = Vec::new();
-        let known = Remote {
-            version: remote.version.clone().or_else(|| name.remote.as_ref().and_then(|r| r.version.clone())),
-            ..remote
-        };
-        if !dirty && name.remote.as_ref() != Some(&known) {
+        if name.remote.as_ref() != Some(&remote) {
             let mut noted = name.clone();
-            noted.remote = Some(known.clone());
-            noted.base = Some(known.clone());
+            if let Some(base) = noted.base.as_mut().filter(|base| !dirty && base.is_same_as(&remote)) {
+                let version = remote.version.clone().or_else(|| base.version.clone());
+                *base = Remote { version, ..remote.clone() };
+            }
+            noted.remote = Some(remote);
             group.push(RowOp::Name(Path::clone(path), Box::new(noted)));
         }
         let mut updated = inode.clone();
@@ -222,7 +245,7 @@ impl Cache {
     }
 
     /// Removes implied folders that have no names left, from the bottom up.
-    fn prune_folders(&self, names: &mut Names, removed: &str) -> Result<()> {
+    pub(super) fn prune_folders(&self, names: &mut Names, removed: &str) -> Result<()> {
         let mut at = Path::from(names::split(removed).0);
         while !at.is_empty() {
             let (name, inode) = names.at(&at)?;
@@ -336,6 +359,12 @@ impl Cache {
         }
         true
     }
+}
+
+/// Returns whether all that the index did not say yet of a name is what it says now.
+fn is_published(name: &Name, inode: &Inode, remote: &Remote) -> bool {
+    let uploaded = name.uploaded.as_ref().filter(|_| name.pushed == Some(inode.stamp));
+    uploaded.is_some_and(|uploaded| uploaded.stamp == inode.stamp && uploaded.remote.is_same_as(remote))
 }
 
 pub(super) fn clean_name(ino: Ino, remote: &Remote, stamp: Stamp) -> Name {

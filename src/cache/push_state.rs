@@ -155,11 +155,6 @@ impl Cache {
         names.all().filter_map(known).collect()
     }
 
-    /// Returns whether a key of the index cannot be shown beside the names that are here.
-    pub fn is_shadowed(&self, key: &str) -> bool {
-        self.names.read().is_shadowed(key)
-    }
-
     /// Returns files whose absent bytes, or unpushed copy, still come from `key`'s object,
     /// under another name or under none.
     pub fn dependents_of(&self, key: &str) -> Vec<Ino> {
@@ -260,6 +255,15 @@ impl Cache {
         Ok(())
     }
 
+    /// Notes that what was uploaded is not in the bucket any more: somebody replaced it.
+    pub fn note_superseded(&self, path: &Path) -> Result<()> {
+        let mut names = self.names.write();
+        let Some(name) = names.name(path) else { return Ok(()) };
+        let mut noted = name.clone();
+        noted.uploaded = None;
+        self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))])
+    }
+
     /// Notes that the index names a file's snapshot. The file is clean if it is still that.
     pub fn note_committed(&self, path: &Path, ino: Ino, stamp: Stamp, remote: Option<Remote>) -> Result<()> {
         let mut names = self.names.write();
@@ -304,36 +308,39 @@ impl Cache {
     /// left to delete.
     pub fn note_unindexed(&self, path: &Path, object_left: bool) -> Result<()> {
         let mut names = self.names.write();
-        let Some(tombstone) = names.tombstone(path) else { return self.forget_entry(&mut names, path) };
+        let Some(tombstone) = names.tombstone(path) else {
+            return self.forget_version(&mut names, path, |name| name.remote = None);
+        };
         if !object_left {
             return self.commit(&mut names, vec![RowOp::NoTombstone(Path::clone(path))]);
         }
         let mut noted = tombstone.clone();
         noted.unindexed = true;
         noted.folder = false;
+        noted.indexed = None;
         self.commit(&mut names, vec![RowOp::Tombstone(Path::clone(path), Box::new(noted))])
     }
 
     /// Notes that a removed name's object is gone from the bucket.
     pub fn note_deleted(&self, path: &Path) -> Result<()> {
         let mut names = self.names.write();
-        self.forget_entry(&mut names, path)?;
+        self.forget_version(&mut names, path, |name| {
+            (name.remote, name.base, name.uploaded) = (None, None, None);
+        })?;
         if names.tombstone(path).is_none() {
             return Ok(());
         }
         self.commit(&mut names, vec![RowOp::NoTombstone(Path::clone(path))])
     }
 
-    /// A name that was made anew while its old object was being removed replaces nothing.
-    fn forget_entry(&self, names: &mut Names, path: &Path) -> Result<()> {
+    /// Notes of a name that was made anew while its old object was being removed what is gone.
+    fn forget_version(&self, names: &mut Names, path: &Path, forget: impl Fn(&mut Name)) -> Result<()> {
         let replaces = |name: &&Name| {
             name.pushed.is_none() && name.uploaded.as_ref().is_none_or(|done| done.stamp == Stamp::NEVER)
         };
         let Some(name) = names.name(path).filter(replaces) else { return Ok(()) };
         let mut fresh = name.clone();
-        fresh.remote = None;
-        fresh.base = None;
-        fresh.uploaded = None;
+        forget(&mut fresh);
         self.commit(names, vec![RowOp::Name(Path::clone(path), Box::new(fresh))])
     }
 

@@ -44,6 +44,8 @@ impl Cache {
         let mut names = self.names.write();
         check_rename(&names, &from, &to, replace)?;
         let displaced = names.name(&to).map(|name| name.ino);
+        let moved_on = names.below(&from).any(|(_, name)| name.has_moved_on())
+            || names.name(&from).is_some_and(Name::has_moved_on);
         let moves = plan_moves(&names, &from, &to);
         let mut group = Vec::new();
         for (old, new) in &moves {
@@ -53,6 +55,7 @@ impl Cache {
         let kept = self.keep_emptied_folder(&names, &from);
         self.commit(&mut names, group)?;
         reached(Step::RenameNoted);
+        self.show_again(moved_on)?;
         if names::split(&to).0 != names::split(&from).0 {
             self.commit(&mut names, kept.into_iter().collect())?;
         }

@@ -221,6 +221,16 @@ pub struct Name {
 }
 
 impl Name {
+    /// Returns whether the index names another version than the one that our content derives
+    /// from, and not because ours is ahead of it.
+    pub fn has_moved_on(&self) -> bool {
+        match (&self.base, &self.remote) {
+            (Some(base), Some(remote)) => !base.is_same_as(remote) && self.uploaded.is_none(),
+            (None, Some(_)) => true,
+            (_, None) => false,
+        }
+    }
+
     /// Returns a name that exists only here.
     pub fn new_here(ino: Ino) -> Self {
         Self {

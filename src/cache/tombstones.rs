@@ -22,7 +22,8 @@ pub(super) fn name_over(
     } else {
         take_over(&mut name, &mut left);
     }
-    let is_needed = left.folder || left.remote.is_some() || left.uploading.is_some();
+    let is_needed =
+        left.folder || left.remote.is_some() || left.indexed.is_some() || left.uploading.is_some();
     group.push(match is_needed {
         true => RowOp::Tombstone(Path::clone(path), Box::new(left)),
         false => RowOp::NoTombstone(Path::clone(path)),
@@ -68,13 +69,14 @@ fn tombstone_for(name: &Name, inode: &Inode, moved_to: Option<&Path>) -> Option<
         return None;
     }
     let uploaded = name.uploaded.as_ref().map(|uploaded| uploaded.remote.clone());
-    let remote = uploaded.or_else(|| name.base.clone()).or_else(|| name.remote.clone());
+    let remote = uploaded.or_else(|| name.base.clone());
     if !inode.is_folder() && remote.is_none() && name.uploading.is_none() {
         return None;
     }
     Some(Tombstone {
         remote,
-        indexed: name.remote.clone(),
+        // What others put there since is not what was removed.
+        indexed: name.remote.clone().filter(|_| !name.has_moved_on()),
         folder: inode.is_folder(),
         moved_to: moved_to.map(Path::clone),
         uploading: name.uploading.clone(),

@@ -209,12 +209,13 @@ impl Cache {
         if inode.is_folder() && !names.is_empty_folder(path) {
             return Err(CacheError::NotEmpty(path.to_string()));
         }
-        let ino = name.ino;
+        let (ino, moved_on) = (name.ino, name.has_moved_on());
         let mut group = vec![RowOp::NoName(Path::clone(path)), RowOp::NoInode(ino)];
         bury(&names, path, None, &mut group)?;
         group.extend(self.keep_emptied_folder(&names, path));
         self.commit(&mut names, group)?;
         reached(Step::UnlinkNoted);
+        self.show_again(moved_on)?;
         self.folder_changed(&mut names, parent);
         self.drop_if_unused(&mut names, ino);
         Ok(())

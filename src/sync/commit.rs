@@ -2,11 +2,17 @@
 //!
 //! Whoever finds nobody committing takes everything that waits and commits it at once; the
 //! others find their answer ready. If the index moved on meanwhile it is read again, taken
-//! over, and the same changes are made to the newer one.
+//! over, and the same changes are made to the newer one, unless they were meant for another
+//! version of the key than the newer one names.
+
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
+use super::discover::Publish;
 use super::error::{Result, SyncError};
 use super::remote_index::RemoteIndex;
 use super::{SyncService, layout};
@@ -23,8 +29,8 @@ const MOST_ATTEMPTS: usize = 16;
 /// One change of the index.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// The key's entry is now this.
-    Set(DataKey, Box<Entry>),
+    /// The key's entry is now this, if it still is what it was.
+    Set(DataKey, Box<Entry>, Was),
     /// The key has no entry any more, if it still has the one that was removed here.
     Remove(Path, Box<Tombstone>),
     /// The folder is recorded with these attributes.
@@ -33,8 +39,20 @@ pub enum Change {
     RemoveFolder(Path),
 }
 
+/// What an entry must have been for its change to be meant for it.
+#[derive(Debug, Clone)]
+pub struct Was {
+    /// What the index said when the change was made.
+    pub indexed: Option<Remote>,
+    /// Whether the object was written for this change; else it must be in the index already.
+    pub sent: bool,
+}
+
+/// The names whose change was not made, because it was meant for another version.
+pub type Skipped = Arc<HashSet<Path>>;
+
 /// Changes that wait for the next commit, and who waits for its outcome.
-type Waiting = (Vec<Change>, oneshot::Sender<Result<()>>);
+type Waiting = (Vec<Change>, oneshot::Sender<Result<Skipped>>);
 
 /// What waits for the next commit.
 #[derive(Debug, Default)]
@@ -43,25 +61,25 @@ pub(super) struct Committer {
 }
 
 impl SyncService {
-    /// Makes changes to the index in the bucket; returns when the bucket has them.
-    pub(super) async fn commit(&self, changes: Vec<Change>) -> Result<()> {
+    /// Makes changes to the index in the bucket; returns when the bucket has them, with those
+    /// that could not be made.
+    pub(super) async fn commit(&self, changes: Vec<Change>) -> Result<Skipped> {
         if changes.is_empty() {
-            return Ok(());
+            return Ok(Skipped::default());
         }
         let (sender, mut answer) = oneshot::channel();
         self.committer.waiting.lock().push((changes.clone(), sender));
         let mut held = self.index.lock().await;
-        match answer.try_recv() {
-            Ok(done) => return done,
-            // Whoever took it was stopped in the middle: it may or may not be committed.
-            Err(oneshot::error::TryRecvError::Closed) => {
-                *held = None;
-                let (sender, _) = oneshot::channel();
-                self.committer.waiting.lock().push((changes, sender));
-            }
-            Err(oneshot::error::TryRecvError::Empty) => {}
+        let answered = answer.try_recv();
+        if let Ok(done) = answered {
+            return done;
         }
-        let group = std::mem::take(&mut *self.committer.waiting.lock());
+        let mut group = std::mem::take(&mut *self.committer.waiting.lock());
+        if matches!(answered, Err(TryRecvError::Closed)) {
+            // Whoever took our changes was stopped in the middle: they may or may not be committed.
+            *held = None;
+            group.insert(0, (changes, oneshot::channel().0));
+        }
         let outcome = self.commit_group(&mut held, group.iter().flat_map(|(changes, _)| changes)).await;
         self.note_outcome(&outcome);
         for (_, waiter) in group {
@@ -79,18 +97,22 @@ impl SyncService {
         if held.as_ref().is_none_or(|index| index.scrubbed().is_empty()) {
             return Ok(());
         }
-        self.commit_group(&mut held, std::iter::empty()).await
+        self.commit_group(&mut held, std::iter::empty()).await.map(drop)
     }
 
     async fn commit_group<'a>(
         &self,
         held: &mut Option<RemoteIndex>,
         changes: impl Iterator<Item = &'a Change> + Clone,
-    ) -> Result<()> {
+    ) -> Result<Skipped> {
         self.check_writable()?;
+        let mut looked = false;
         for _ in 0..MOST_ATTEMPTS {
-            if held.is_none() {
-                self.pull_index(held).await?;
+            let unpublished = held.as_ref().is_some_and(|index| index.fingerprint().is_none());
+            if held.is_none() || (unpublished && !looked) {
+                // The first index of a bucket names what others put there meanwhile as well.
+                self.pull_index_and(held, Publish::No).await?;
+                looked = true;
             }
             let Some(mut index) = held.take() else { break };
             if !self.conditions().put && !self.is_still(&index).await? {
@@ -100,11 +122,17 @@ impl SyncService {
                 let what = "Removing the partitions of the old index";
                 layout::drop_partitions(&*self.store).await.map_err(SyncError::store(what))?;
             }
-            changes.clone().for_each(|change| apply(index.index_mut(), change));
+            let mut skipped = HashSet::new();
+            for change in changes.clone() {
+                if !self.make(index.index_mut(), change) {
+                    skipped.insert(change.path());
+                }
+            }
+            let before = index.fingerprint().map(|version| version.as_str().to_owned());
             match index.publish(&*self.store, Timestamp::from(self.clock.now())).await {
                 Ok(()) => {
                     reached(Step::IndexCommitted);
-                    return self.committed(held, index);
+                    return self.committed(held, index, before).map(|()| skipped.into());
                 }
                 Err(moved) if moved.is_condition_failed() => {
                     tracing::debug!("The index moved on: the commit is made again on the newer one");
@@ -118,35 +146,63 @@ impl SyncService {
         Err(SyncError::Contended { address: self.store.address() })
     }
 
-    fn committed(&self, held: &mut Option<RemoteIndex>, index: RemoteIndex) -> Result<()> {
+    fn committed(
+        &self,
+        held: &mut Option<RemoteIndex>,
+        index: RemoteIndex,
+        before: Option<String>,
+    ) -> Result<()> {
+        // A tree that was not up to the index before is not up to it now.
+        let was_applied = self.cache.applied_fingerprint() == before;
         let fingerprint = index.fingerprint().map(|version| version.as_str().to_owned());
         self.health.lock().entries = index.index().len() as u64;
         *held = Some(index);
         self.unpublished.store(false, std::sync::atomic::Ordering::Release);
-        self.cache.note_applied(fingerprint.as_deref()).map_err(SyncError::cache("Noting the commit"))
+        self.note_applied(fingerprint.as_deref().filter(|_| was_applied))
     }
 
     /// Where the store ignores conditions: looks whether the index is still the one we have.
     async fn is_still(&self, index: &RemoteIndex) -> Result<bool> {
         Ok(RemoteIndex::head(&*self.store).await?.as_ref() == index.fingerprint())
     }
+
+    /// Makes a change; returns whether it could be made.
+    fn make(&self, index: &mut Index, change: &Change) -> bool {
+        match change {
+            Change::Set(key, entry, was) => {
+                let now = index.get(key.as_str());
+                if !self.may_set(key, entry, was, now.as_ref().and_then(Remote::of_entry)) {
+                    return false;
+                }
+                index.set(key, entry);
+                index.remove_dir(key.as_str());
+            }
+            Change::Remove(path, removed) => {
+                let now = index.get(path).as_ref().and_then(Remote::of_entry);
+                if now.is_some_and(|now| removed.means(&now)) {
+                    index.remove(path);
+                }
+            }
+            Change::SetFolder(key, attributes) => index.set_dir(key, attributes),
+            Change::RemoveFolder(path) => drop(index.remove_dir(path)),
+        }
+        true
+    }
+
+    fn may_set(&self, key: &DataKey, entry: &Entry, was: &Was, now: Option<Remote>) -> bool {
+        match (&now, Remote::of_entry(entry)) {
+            (None, _) => was.sent || self.lingers(key.as_str(), entry.version.as_ref()),
+            (Some(now), Some(ours)) if now.is_same_as(&ours) => true,
+            (Some(now), _) => was.indexed.as_ref().is_some_and(|indexed| indexed.is_same_as(now)),
+        }
+    }
 }
 
-fn apply(index: &mut Index, change: &Change) {
-    match change {
-        Change::Set(key, entry) => {
-            index.set(key, entry);
-            index.remove_dir(key.as_str());
-        }
-        Change::Remove(path, removed) => {
-            let now = index.get(path).as_ref().and_then(Remote::of_entry);
-            if now.is_some_and(|now| removed.means(&now)) {
-                index.remove(path);
-            }
-        }
-        Change::SetFolder(key, attributes) => index.set_dir(key, attributes),
-        Change::RemoveFolder(path) => {
-            index.remove_dir(path);
+impl Change {
+    fn path(&self) -> Path {
+        match self {
+            Self::Set(key, ..) | Self::SetFolder(key, _) => key.shared(),
+            Self::Remove(path, _) | Self::RemoveFolder(path) => Path::clone(path),
         }
     }
 }

@@ -1,16 +1,25 @@
 //! A file that was changed here while the bucket moved on.
 //!
 //! By default the bucket's version keeps the name and ours is kept beside it. What only looks
-//! like a conflict is told apart first: an object that is gone, an orphan of a bayou that died,
-//! and equal bytes.
+//! like a conflict is told apart first: an object that is gone, new attributes only, an orphan
+//! of a bayou that died, and equal bytes.
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
 
 use super::error::{Result, SyncError};
-use super::{OnConflict, SyncService};
-use crate::cache::rows::{Path, Remote};
+use super::{LINGER, OnConflict, SyncService};
+use crate::cache::push_state::FileState;
+use crate::cache::rows::{Kind, Path, Remote};
+use crate::model::content_hash::ContentHash;
 use crate::model::entry::Entry;
 use crate::model::key::ObjectKey;
 use crate::model::timestamp::{Stamp, Timestamp};
 use crate::store::{Nonce, ObjectMeta};
+
+/// How many bytes of a file are hashed at once.
+const HASHED_AT_ONCE: u64 = 1 << 20;
 
 /// What became of a conflict.
 pub(super) enum Resolution {
@@ -18,64 +27,163 @@ pub(super) enum Resolution {
     Again,
     /// Our version has this name now and is to be pushed there.
     Beside(Path),
-    /// Our version was given up, as was asked for.
+    /// Our version was given up: it was asked for, or there was nothing of it.
     Theirs,
+}
+
+/// What this machine has of a file's bytes after all that can be fetched was fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ours {
+    /// All of them.
+    Whole,
+    /// What was written here; the rest is gone and zeros now.
+    WithHoles,
+    /// Nothing was written here, and what the file was is gone.
+    Nothing,
 }
 
 impl SyncService {
     /// Resolves a conflict on a key. Held: the key.
     pub(super) async fn resolve_conflict(&self, path: &Path) -> Result<Resolution> {
-        let noted = |failed| SyncError::cache(format!("Resolving the conflict on {path}"))(failed);
         let what = format!("Asking what {path} is now");
         let meta =
             self.store.head(&ObjectKey::new(Path::clone(path))).await.map_err(SyncError::store(what))?;
-        let Some(meta) = meta else {
-            // Edited here and removed there: ours keeps the name.
-            return self.cache.rebase(path, None).map_err(noted).map(|()| Resolution::Again);
-        };
-        // Whoever wrote it may have published it meanwhile.
-        self.refresh_index().await?;
-        let indexed = self.indexed(path).await;
-        let theirs = Remote {
-            size: meta.size,
-            modified: Timestamp::from(meta.modified).to_string(),
-            sha256: indexed
-                .as_ref()
-                .filter(|entry| entry.version.as_ref() == Some(&meta.version))
-                .and_then(|e| e.sha256)
-                .map(|h| h.to_string()),
-            version: Some(meta.version.clone()),
-        };
+        if meta.is_some() {
+            // Whoever wrote it may have published it meanwhile.
+            self.refresh_index().await?;
+        }
         let Some(state) = self.cache.file_state(path).filter(|state| state.dirty) else {
             return Ok(Resolution::Again);
         };
-        let orphan = indexed.is_none() && meta.user.contains_key(Nonce::META) && state.name.base.is_none();
-        if orphan
-            || self.options.on_conflict == OnConflict::Ours
-            || self.is_same_version(&state.name.base, &meta)
-        {
-            return self.cache.rebase(path, Some(theirs)).map_err(noted).map(|()| Resolution::Again);
+        match meta {
+            Some(meta) => self.resolve_with(&state, &meta).await,
+            None => self.outlive_removal(&state).await,
         }
-        let entry = their_entry(indexed, &theirs);
+    }
+
+    /// Edited here and removed there: ours keeps the name.
+    async fn outlive_removal(&self, state: &FileState) -> Result<Resolution> {
+        let path = &state.path;
+        if self.keep_bytes(state).await? == Ours::Nothing {
+            tracing::error!(%path, "Its content was removed from the bucket before it was read: the name is removed");
+            return self.cache.drop_empty_name(path).map_err(noted(path)).map(|()| Resolution::Theirs);
+        }
+        self.cache.rebase(path, None).map_err(noted(path)).map(|()| Resolution::Again)
+    }
+
+    async fn resolve_with(&self, state: &FileState, meta: &ObjectMeta) -> Result<Resolution> {
+        let path = &state.path;
+        let indexed = self.indexed(path).await;
+        let entry = their_entry(indexed.as_ref(), meta);
+        let is_base = state.name.base.as_ref().and_then(|base| base.version.as_ref()) == Some(&meta.version);
+        if is_untouched(state) {
+            if !is_base {
+                self.cache.take_their_content(path, &entry).map_err(noted(path))?;
+            }
+            return Ok(Resolution::Again);
+        }
+        let ours = self.keep_bytes(state).await?;
+        if ours == Ours::Nothing {
+            tracing::error!(%path, "What it was renamed from was replaced before it was read: the rename is taken back");
+            return self.cache.take_theirs(path, &entry).map_err(noted(path)).map(|()| Resolution::Theirs);
+        }
+        let is_orphan = indexed.is_none() && state.name.base.is_none() && self.is_orphan(meta);
+        if is_base || is_orphan || self.options.on_conflict == OnConflict::Ours {
+            let theirs = Remote::of_entry(&entry);
+            return self.cache.rebase(path, theirs).map_err(noted(path)).map(|()| Resolution::Again);
+        }
+        if ours == Ours::Whole && self.is_equal(state, &entry).await? {
+            return Ok(Resolution::Again);
+        }
+        self.follow_policy(path, &entry)
+    }
+
+    fn follow_policy(&self, path: &Path, theirs: &Entry) -> Result<Resolution> {
         match self.options.on_conflict {
             OnConflict::Fail => Err(SyncError::Conflict { path: path.to_string() }),
             OnConflict::Theirs => {
                 tracing::warn!(%path, "Changed here and in the bucket: ours is dropped (--on-conflict=theirs)");
-                self.cache.take_theirs(path, &entry).map_err(noted).map(|()| Resolution::Theirs)
+                self.cache.take_theirs(path, theirs).map_err(noted(path)).map(|()| Resolution::Theirs)
             }
             OnConflict::Copy | OnConflict::Ours => {
-                if let Some(state) = self.cache.file_state(path).filter(|state| state.inode.is_file()) {
-                    self.complete_or_accept_holes(state.name.ino, path).await?;
-                }
-                let aside = self.cache.keep_as_conflict(path, &entry).map_err(noted)?;
+                let aside = self.cache.keep_as_conflict(path, theirs).map_err(noted(path))?;
                 tracing::warn!(%path, kept = %aside, "Changed here and in the bucket: ours is kept beside it");
                 Ok(Resolution::Beside(aside))
             }
         }
     }
 
-    fn is_same_version(&self, base: &Option<Remote>, meta: &ObjectMeta) -> bool {
-        base.as_ref().and_then(|base| base.version.as_ref()) == Some(&meta.version)
+    /// Fetches what a file does not have yet; what can never be fetched any more is zeros.
+    async fn keep_bytes(&self, state: &FileState) -> Result<Ours> {
+        let path = &state.path;
+        if !state.inode.is_file() {
+            return Ok(Ours::Whole);
+        }
+        let what = || format!("Completing {path}");
+        let Err(failed) = self.hydrator.hydrate(state.name.ino).await else { return Ok(Ours::Whole) };
+        let failed = SyncError::cache(what())(failed);
+        if !failed.is_base_gone() {
+            return Err(failed);
+        }
+        if state.inode.equal_object().is_some() {
+            return Ok(Ours::Nothing);
+        }
+        tracing::error!(%path, "The version that this file was changed from is gone: the ranges that were never read are zeros now");
+        self.cache.accept_holes(state.name.ino).map_err(SyncError::cache(what()))?;
+        Ok(Ours::WithHoles)
+    }
+
+    /// An object of a bayou that died before it named it in the index. One that is young may
+    /// be about to be named.
+    fn is_orphan(&self, meta: &ObjectMeta) -> bool {
+        let age = self.clock.now().duration_since(meta.modified).unwrap_or(Duration::ZERO);
+        meta.user.contains_key(Nonce::META) && age >= LINGER
+    }
+
+    /// Returns whether both sides have the same bytes, and notes that the bucket has ours.
+    async fn is_equal(&self, state: &FileState, theirs: &Entry) -> Result<bool> {
+        let same_kind = theirs.symlink.is_some() == matches!(state.inode.kind, Kind::Symlink(_));
+        let Some(remote) =
+            Remote::of_entry(theirs).filter(|remote| same_kind && remote.size == state.inode.size)
+        else {
+            return Ok(false);
+        };
+        let Some(hash) = self.their_hash(&state.path, theirs).await? else { return Ok(false) };
+        let (stamp, ours) = self.our_hash(state).await?;
+        if ours != hash {
+            return Ok(false);
+        }
+        let remote = Remote { sha256: Some(hash.to_string()), ..remote };
+        self.cache.note_equal(&state.path, state.name.ino, stamp, remote).map_err(noted(&state.path))
+    }
+
+    /// Returns the hash of an object: the index's, or that of its bytes if they are not many.
+    async fn their_hash(&self, path: &Path, theirs: &Entry) -> Result<Option<ContentHash>> {
+        if theirs.sha256.is_some() || theirs.size.is_none_or(|size| size > self.options.part_bytes) {
+            return Ok(theirs.sha256);
+        }
+        match self.store.get(&ObjectKey::new(Path::clone(path)), None, theirs.version.as_ref()).await {
+            Ok(fetched) => Ok(Some(ContentHash::of(&fetched.body))),
+            Err(moved) if moved.is_not_found() || moved.is_condition_failed() => Ok(None),
+            Err(failed) => Err(SyncError::store(format!("Comparing {path}"))(failed)),
+        }
+    }
+
+    async fn our_hash(&self, state: &FileState) -> Result<(crate::cache::rows::Stamp, ContentHash)> {
+        if let Kind::Symlink(target) = &state.inode.kind {
+            return Ok((state.inode.stamp, ContentHash::of(target.as_bytes())));
+        }
+        let what = || format!("Comparing {}", state.path);
+        let source = self.cache.thaw(state.name.ino).map_err(SyncError::cache(what()))?;
+        let mut hash = Sha256::new();
+        let mut at = 0;
+        while at < source.len {
+            let end = source.len.min(at + HASHED_AT_ONCE);
+            hash.update(source.read(at..end).map_err(SyncError::cache(what()))?);
+            at = end;
+            tokio::task::yield_now().await;
+        }
+        Ok((source.stamp, ContentHash::from_bytes(hash.finalize().into())))
     }
 
     async fn refresh_index(&self) -> Result<()> {
@@ -88,15 +196,25 @@ impl SyncService {
     }
 }
 
-fn their_entry(indexed: Option<Entry>, theirs: &Remote) -> Entry {
+fn noted(path: &Path) -> impl FnOnce(crate::cache::CacheError) -> SyncError {
+    SyncError::cache(format!("Resolving the conflict on {path}"))
+}
+
+/// Returns whether the bytes are still those of the object under this very name.
+fn is_untouched(state: &FileState) -> bool {
+    state.inode.equal_object().is_some_and(|object| *object.key == *state.path)
+}
+
+/// Returns what is known of the object that has the key now.
+fn their_entry(indexed: Option<&Entry>, meta: &ObjectMeta) -> Entry {
     let current = indexed.filter(|entry| match &entry.version {
-        Some(version) => Some(version) == theirs.version.as_ref(),
-        None => entry.size == Some(theirs.size),
+        Some(version) => *version == meta.version,
+        None => entry.size == Some(meta.size),
     });
-    Entry {
-        size: Some(theirs.size),
-        last_modified: Some(Stamp::read(&theirs.modified)),
-        version: theirs.version.clone(),
-        ..current.unwrap_or_default()
-    }
+    let modified = Stamp::from(Timestamp::from(meta.modified));
+    let mut theirs = current.cloned().unwrap_or_default();
+    theirs.size = Some(meta.size);
+    theirs.last_modified.get_or_insert(modified);
+    theirs.version = Some(meta.version.clone());
+    theirs
 }

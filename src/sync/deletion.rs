@@ -29,12 +29,14 @@ pub(super) struct Removal {
 
 impl Removal {
     /// Returns what the index is to change.
+    ///
+    /// Also if it has let go of the name already: whoever committed it may have put it back.
     pub(super) fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::new();
         if self.tombstone.folder {
             changes.push(Change::RemoveFolder(Path::clone(&self.path)));
         }
-        if self.tombstone.remote.is_some() && !self.tombstone.unindexed {
+        if self.tombstone.remote.is_some() || self.tombstone.indexed.is_some() {
             changes.push(Change::Remove(Path::clone(&self.path), Box::new(self.tombstone.clone())));
         }
         changes

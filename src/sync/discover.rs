@@ -1,8 +1,10 @@
 //! Building the index of a bucket that has none.
 //!
-//! Everything is listed, in pages, each retried. Internal names, folder markers and keys that
-//! no file may have are left out. The index is published only if there still is none; who
+//! Everything is listed, in pages, each retried. Internal names, folder markers, keys that no
+//! file may have and the folders of swamp's namespaces are left out. The index is published only if there still is none; who
 //! loses that race takes the winner's. An empty bucket gets no index.
+
+use std::collections::HashSet;
 
 use futures::TryStreamExt;
 
@@ -13,6 +15,9 @@ use crate::model::index::Index;
 use crate::model::key::DataKey;
 use crate::model::timestamp::{Stamp, Timestamp};
 use crate::store::{ErrorKind, Listed, ObjectStore};
+
+/// What the manifest of a namespace is called, behind the namespace's name.
+const NAMESPACE_MANIFEST: &str = "/.namespace.json";
 
 /// Whether what was found may be written to the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +31,17 @@ pub enum Publish {
 /// Lists the bucket and returns the index of what is in it, published if it may be.
 pub async fn discover(store: &dyn ObjectStore, publish: Publish, now: Timestamp) -> Result<RemoteIndex> {
     let mut index = Index::empty(now);
+    let mut namespaces = HashSet::new();
     let mut pages = store.list("", None);
     let failed = || format!("Listing {}", store.address());
     while let Some(page) = pages.try_next().await.map_err(|e| SyncError::store(failed())(e))? {
-        page.iter().for_each(|listed| add(&mut index, listed));
+        for listed in &page {
+            add(&mut index, listed);
+            namespaces.extend(listed.key.as_str().strip_suffix(NAMESPACE_MANIFEST).map(str::to_owned));
+        }
     }
     drop(pages);
+    leave_out(&mut index, &namespaces);
     let mut found = RemoteIndex::unpublished(index);
     if found.index().is_empty() || publish == Publish::No {
         return Ok(found);
@@ -53,6 +63,15 @@ pub async fn discover(store: &dyn ObjectStore, publish: Publish, now: Timestamp)
             Ok(found)
         }
         Err(failed) => Err(SyncError::store(format!("Publishing the index of {}", store.address()))(failed)),
+    }
+}
+
+/// Leaves out the folders of namespaces: they have an index of their own.
+fn leave_out(index: &mut Index, namespaces: &HashSet<String>) {
+    let is_foreign = |key: &&str| namespaces.contains(key.split('/').next().unwrap_or(key));
+    let foreign: Vec<String> = index.keys().filter(is_foreign).map(str::to_owned).collect();
+    for key in foreign {
+        index.remove(&key);
     }
 }
 

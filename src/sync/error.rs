@@ -100,4 +100,15 @@ impl SyncError {
             _ => None,
         }
     }
+
+    /// Returns whether bytes could not be fetched because their version is not in the bucket
+    /// any more.
+    pub(super) fn is_base_gone(&self) -> bool {
+        let Self::Cache { source, .. } = self else { return false };
+        match &**source {
+            CacheError::Stale { .. } => true,
+            CacheError::Store { source, .. } => source.is_not_found() || source.is_condition_failed(),
+            _ => false,
+        }
+    }
 }

@@ -22,6 +22,7 @@ pub mod commit;
 pub mod conflict;
 pub mod deletion;
 pub mod discover;
+mod entries;
 pub mod error;
 pub mod key_locks;
 pub mod layout;
@@ -136,6 +137,8 @@ pub struct SyncService {
     /// Names that the index lost although their objects are there, since when, and as which
     /// version they were last seen.
     lingering: Mutex<HashMap<Path, (Instant, Option<Version>)>>,
+    /// Whether keys of the index are not shown because something stands in their way.
+    shadowed: AtomicBool,
     unpublished: AtomicBool,
     started: Mutex<SyncReport>,
     uploading: std::sync::atomic::AtomicU64,
@@ -164,6 +167,7 @@ impl SyncService {
             index: tokio::sync::Mutex::new(None),
             health: Mutex::new(Health::default()),
             lingering: Mutex::new(HashMap::new()),
+            shadowed: AtomicBool::new(false),
             unpublished: AtomicBool::new(false),
             started: Mutex::new(SyncReport::default()),
             uploading: std::sync::atomic::AtomicU64::new(0),

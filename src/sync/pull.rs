@@ -77,15 +77,22 @@ impl SyncService {
         }
     }
 
-    /// Reads the index (or discovers it) and applies it. Held: the index.
+    /// Reads the index (or discovers and publishes it) and applies it. Held: the index.
     pub(super) async fn pull_index(&self, held: &mut Option<RemoteIndex>) -> Result<SyncReport> {
+        let publish = if self.check_writable().is_ok() { Publish::Yes } else { Publish::No };
+        self.pull_index_and(held, publish).await
+    }
+
+    /// As [`SyncService::pull_index`], saying what is to become of an index that is discovered.
+    pub(super) async fn pull_index_and(
+        &self,
+        held: &mut Option<RemoteIndex>,
+        publish: Publish,
+    ) -> Result<SyncReport> {
         let fetched = RemoteIndex::fetch(&*self.store).await?;
         let index = match fetched {
             Some(index) => index,
-            None => {
-                let publish = if self.check_writable().is_ok() { Publish::Yes } else { Publish::No };
-                discover(&*self.store, publish, Timestamp::from(self.clock.now())).await?
-            }
+            None => discover(&*self.store, publish, Timestamp::from(self.clock.now())).await?,
         };
         self.unpublished.store(index.fingerprint().is_none(), std::sync::atomic::Ordering::Release);
         if !index.scrubbed().is_empty() {
@@ -111,21 +118,31 @@ impl SyncService {
         let mut pulled = self.take_over(&admitted)?;
         self.lingering.lock().retain(|path, _| pulled.vanished.contains(path));
         let vanished = self.confirm_vanished(std::mem::take(&mut pulled.vanished)).await?;
-        if pulled.shadowed > 0 {
+        if pulled.shadowed > 0 && vanished > 0 {
             // What was in the way may be gone now: a folder that became a file, or a file a folder.
             let uncovered = self.take_over(&admitted)?;
             pulled.added += uncovered.added;
+            pulled.shadowed = uncovered.shadowed;
         }
+        self.shadowed.store(pulled.shadowed > 0, std::sync::atomic::Ordering::Release);
         reached(Step::PullApplied);
-        self.cache
-            .note_applied(fingerprint.as_deref())
-            .map_err(SyncError::cache("Noting what was pulled"))?;
+        self.note_applied(fingerprint.as_deref())?;
         Ok(SyncReport { pulled: pulled.added + pulled.changed, vanished, ..SyncReport::default() })
     }
 
     fn take_over(&self, admitted: &Admitted) -> Result<Pulled> {
         let applied = self.cache.apply_index(&admitted.files, &admitted.folders);
         applied.map_err(SyncError::cache("Taking over the index"))
+    }
+
+    /// Notes which version of the index the tree is up to. While names linger the next process
+    /// has to take it over anew: it must find out that they do.
+    pub(super) fn note_applied(&self, fingerprint: Option<&str>) -> Result<()> {
+        let noted = match self.lingering.lock().is_empty() {
+            true => self.cache.note_applied(fingerprint),
+            false => self.cache.note_applied_for_now(fingerprint),
+        };
+        noted.map_err(SyncError::cache("Noting what was pulled"))
     }
 
     /// Asks for the sizes that entries of other writers do not say.
@@ -180,12 +197,25 @@ impl SyncService {
             if let Err(failed) = self.cache.publish_again(&path) {
                 tracing::warn!(%path, error = %failed, "That could not be noted");
             }
-            lingering.remove(&path);
         }
     }
 
     async fn look_again_at_lingering(&self) -> Result<u64> {
         let paths: Vec<Path> = self.lingering.lock().keys().cloned().collect();
-        if paths.is_empty() { Ok(0) } else { self.confirm_vanished(paths).await }
+        if paths.is_empty() {
+            return Ok(0);
+        }
+        let vanished = self.confirm_vanished(paths).await?;
+        if vanished > 0 && self.shadowed.load(std::sync::atomic::Ordering::Acquire) {
+            // The next pull takes the index over again: they may have stood in somebody's way.
+            self.cache.note_applied(None).map_err(SyncError::cache("Noting what was pulled"))?;
+        }
+        Ok(vanished)
+    }
+
+    /// Returns whether a name's object was there, as this version, although the index has lost it.
+    pub(super) fn lingers(&self, path: &str, version: Option<&crate::store::Version>) -> bool {
+        let seen = self.lingering.lock().get(path).and_then(|(_, seen)| seen.clone());
+        seen.is_some() && seen.as_ref() == version
     }
 }

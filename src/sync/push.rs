@@ -11,7 +11,7 @@ use futures::{StreamExt, stream};
 use super::conflict::Resolution;
 use super::error::{Result, SyncError};
 use super::key_locks::KeyGuard;
-use super::upload::{Prepared, Ready};
+use super::upload::{Judged, Prepared, Ready};
 use super::{SyncReport, SyncService};
 use crate::cache::Ino;
 use crate::cache::rows::Path;
@@ -192,8 +192,9 @@ impl SyncService {
         let removals = self.removals(wanted, &names, busy).await?;
         let mut changes: Vec<_> = removals.iter().flat_map(|removal| removal.changes()).collect();
         changes.extend(ready.iter().map(|ready| ready.change.clone()));
-        self.commit(changes).await?;
-        for done in ready {
+        let skipped = self.commit(changes).await?;
+        // What was skipped stays dirty: it is prepared again on what the index says now.
+        for done in ready.into_iter().filter(|ready| !skipped.contains(&ready.path)) {
             report.pushed += 1;
             report.pushed_bytes += done.sent;
             self.cache
@@ -208,19 +209,19 @@ impl SyncService {
     /// Prepares one name; a conflict copy that comes of it is prepared as well.
     async fn prepare_resolved(&self, path: Path, busy: Busy) -> Result<(Vec<Ready>, Vec<String>)> {
         let (mut ready, mut conflicts) = (Vec::new(), Vec::new());
-        let mut next = Some(path);
+        let (mut next, mut judged) = (Some(path), Judged::NotYet);
         for _ in 0..MOST_CONFLICTS {
             let Some(path) = next.take() else { break };
             let Some(guard) = self.take_key(&path, busy).await else { break };
-            match self.prepare(&path, guard).await? {
+            match self.prepare(&path, guard, judged).await? {
                 Prepared::Nothing => break,
                 Prepared::Ready(one) => ready.push(*one),
                 Prepared::Conflict(_guard) => match self.resolve_conflict(&path).await? {
-                    Resolution::Again => next = Some(path),
+                    Resolution::Again => (next, judged) = (Some(path), Judged::Resolved),
                     Resolution::Theirs => break,
                     Resolution::Beside(aside) => {
                         conflicts.push(aside.to_string());
-                        next = Some(aside);
+                        (next, judged) = (Some(aside), Judged::NotYet);
                     }
                 },
             }

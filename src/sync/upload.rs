@@ -9,18 +9,18 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::SyncService;
-use super::commit::Change;
+use super::commit::{Change, Was};
+use super::entries::{entry_of, folder_attributes, put_options};
 use super::error::{Result, SyncError};
 use super::key_locks::KeyGuard;
 use crate::cache::CacheError;
 use crate::cache::push_state::FileState;
-use crate::cache::rows::{Ino, Inode, Kind, Path, Remote, Stamp, Uploaded, Uploading};
+use crate::cache::rows::{Ino, Kind, Path, Remote, Stamp, Uploaded, Uploading};
 use crate::model::content_hash::ContentHash;
-use crate::model::entry::{Attributes, Entry};
 use crate::model::key::{DataKey, ObjectKey};
 use crate::model::timestamp::Timestamp;
 use crate::os::crash_point::{Step, reached};
-use crate::store::{Condition, Nonce, PutOptions, StoreError, UserMeta, Version};
+use crate::store::{Condition, Nonce, PutOptions, StoreError, Version};
 
 /// Renamed files up to this size are uploaded if they are here; larger ones are copied there.
 const COPY_ABOVE_BYTES: u64 = 1 << 20;
@@ -38,8 +38,10 @@ pub(super) struct Ready {
 
 /// What an upload came to.
 pub(super) enum Sent {
-    /// The bucket has this as the file's content at this stamp.
+    /// The bucket has this as the file's content at this stamp; so many bytes were sent for it.
     Done { stamp: Stamp, remote: Remote, sent: u64 },
+    /// The bucket had this as the file's content before.
+    Same { stamp: Stamp, remote: Remote },
     /// The key does not have the version that we would replace.
     Conflict,
     /// The name means something else by now.
@@ -56,9 +58,18 @@ pub(super) enum Prepared {
     Conflict(KeyGuard),
 }
 
+/// Whether what the index says of a key still has to be compared with our base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// It has.
+    NotYet,
+    /// A conflict was resolved: the base is what the key has.
+    Resolved,
+}
+
 impl SyncService {
     /// Brings one name's object into the bucket. Held: the key.
-    pub(super) async fn prepare(&self, path: &Path, guard: KeyGuard) -> Result<Prepared> {
+    pub(super) async fn prepare(&self, path: &Path, guard: KeyGuard, judged: Judged) -> Result<Prepared> {
         self.resolve_uploading(path).await?;
         let Some(state) = self.cache.file_state(path).filter(|state| state.dirty) else {
             return Ok(Prepared::Nothing);
@@ -73,26 +84,30 @@ impl SyncService {
             return Ok(Prepared::Ready(Box::new(self.prepare_folder(state, key, guard))));
         }
         self.uploading.fetch_add(1, Ordering::Relaxed);
-        let sent = self.send(&state).await;
+        let sent = self.send(&state, judged).await;
         self.uploading.fetch_sub(1, Ordering::Relaxed);
-        match sent.or_else(|failed| if is_removed(&failed) { Ok(Sent::Gone) } else { Err(failed) })? {
-            Sent::Gone => Ok(Prepared::Nothing),
-            Sent::Conflict => Ok(Prepared::Conflict(guard)),
-            Sent::Done { stamp, remote, sent } => {
-                let change = Change::Set(key, Box::new(entry_of(&state.inode, &remote)));
-                let ino = state.name.ino;
-                let path = Path::clone(path);
-                Ok(Prepared::Ready(Box::new(Ready {
-                    path,
-                    ino,
-                    stamp,
-                    change,
-                    remote: Some(remote),
-                    sent,
-                    _guard: guard,
-                })))
-            }
-        }
+        let sent = sent.or_else(|failed| if is_removed(&failed) { Ok(Sent::Gone) } else { Err(failed) });
+        let (stamp, remote, sent, is_sent) = match sent? {
+            Sent::Gone => return Ok(Prepared::Nothing),
+            Sent::Conflict => return Ok(Prepared::Conflict(guard)),
+            Sent::Done { stamp, remote, sent } => (stamp, remote, sent, true),
+            Sent::Same { stamp, remote } => (stamp, remote, 0, false),
+        };
+        let state = self.as_sent(state, stamp);
+        let was = Was { indexed: state.name.remote, sent: is_sent };
+        let change = Change::Set(key, Box::new(entry_of(&state.inode, &remote)), was);
+        let stamp = Stamp { content: stamp.content, meta: state.inode.stamp.meta };
+        let (path, ino, remote) = (state.path, state.name.ino, Some(remote));
+        Ok(Prepared::Ready(Box::new(Ready { path, ino, stamp, change, remote, sent, _guard: guard })))
+    }
+
+    /// Returns a file's attributes as they were with the content that was sent: those from
+    /// before, if it was changed again since.
+    fn as_sent(&self, before: FileState, sent: Stamp) -> FileState {
+        let now = self.cache.file_state(&before.path);
+        let now =
+            now.filter(|now| now.name.ino == before.name.ino && now.inode.stamp.content == sent.content);
+        now.unwrap_or(before)
     }
 
     /// The index records folders that are empty or that have attributes.
@@ -140,25 +155,24 @@ impl SyncService {
         .map_err(SyncError::cache(what()))
     }
 
-    async fn send(&self, state: &FileState) -> Result<Sent> {
+    async fn send(&self, state: &FileState, judged: Judged) -> Result<Sent> {
         let (inode, name) = (&state.inode, &state.name);
         if let Some(done) = name.uploaded.as_ref().filter(|done| done.stamp.content == inode.stamp.content) {
-            return Ok(Sent::Done { stamp: inode.stamp, remote: done.remote.clone(), sent: 0 });
+            return self.send_no_more(state, &done.remote).await;
         }
+        let moved_on = judged == Judged::NotYet && name.has_moved_on();
         if let (Some(object), Some(base)) = (inode.equal_object(), &name.base)
             && *object.key == *state.path
             && object.remote.is_same_as(base)
-            && name.remote.as_ref().is_some_and(|remote| remote.is_same_as(base))
+            && !moved_on
         {
-            return Ok(Sent::Done { stamp: inode.stamp, remote: base.clone(), sent: 0 });
+            return Ok(Sent::Same { stamp: inode.stamp, remote: base.clone() });
+        }
+        if moved_on {
+            return Ok(Sent::Conflict);
         }
         let Some(condition) = self.condition_for(state).await? else { return Ok(Sent::Conflict) };
-        for ino in self.cache.dependents_of(&state.path) {
-            self.hydrator
-                .hydrate(ino)
-                .await
-                .map_err(SyncError::cache(format!("Fetching what {} was", state.path)))?;
-        }
+        self.keep_dependents(state).await?;
         if let Kind::Symlink(target) = &inode.kind {
             let body = Bytes::from(target.clone().into_bytes());
             return self.put(state, inode.stamp, body, condition).await;
@@ -169,19 +183,35 @@ impl SyncService {
         self.send_content(state, condition).await
     }
 
+    /// What was uploaded earlier needs no more than its entry, unless it was replaced since.
+    async fn send_no_more(&self, state: &FileState, uploaded: &Remote) -> Result<Sent> {
+        let key = ObjectKey::new(Path::clone(&state.path));
+        let what = format!("Looking for the upload of {key}");
+        let meta = self.store.head(&key).await.map_err(SyncError::store(what))?;
+        if meta.is_some_and(|meta| uploaded.version.as_ref() == Some(&meta.version)) {
+            return Ok(Sent::Done { stamp: state.inode.stamp, remote: uploaded.clone(), sent: 0 });
+        }
+        let noted = self.cache.note_superseded(&state.path);
+        noted.map_err(SyncError::cache(format!("Noting that {key} was replaced")))?;
+        Ok(Sent::Conflict)
+    }
+
+    /// Fetches what files of other names still need of the object that is about to be replaced.
+    async fn keep_dependents(&self, state: &FileState) -> Result<()> {
+        if state.name.base.is_none() {
+            return Ok(());
+        }
+        for ino in self.cache.dependents_of(&state.path) {
+            let what = format!("Fetching what {} was", state.path);
+            self.hydrator.hydrate(ino).await.map_err(SyncError::cache(what))?;
+        }
+        Ok(())
+    }
+
     /// Returns the condition under which our content may replace what the key has; `None` if
     /// it is known already that it may not.
     async fn condition_for(&self, state: &FileState) -> Result<Option<Condition>> {
-        let name = &state.name;
-        let moved_on = match (&name.base, &name.remote) {
-            (Some(base), Some(remote)) => !base.is_same_as(remote) && name.uploaded.is_none(),
-            (None, Some(_)) => true,
-            (_, None) => false,
-        };
-        if moved_on {
-            return Ok(None);
-        }
-        let Some(base) = &name.base else { return Ok(Some(Condition::IfAbsent)) };
+        let Some(base) = &state.name.base else { return Ok(Some(Condition::IfAbsent)) };
         if let Some(version) = &base.version {
             return Ok(Some(Condition::IfVersion(version.clone())));
         }
@@ -227,7 +257,7 @@ impl SyncService {
         let what = || format!("Completing {}", state.path);
         if let Err(failed) = self.hydrator.hydrate(ino).await {
             let failed = SyncError::cache(what())(failed);
-            return if is_base_gone(&failed) { Ok(Sent::Conflict) } else { Err(failed) };
+            return if failed.is_base_gone() { Ok(Sent::Conflict) } else { Err(failed) };
         }
         let size = self.cache.attr(ino).map_err(SyncError::cache(what()))?.size;
         if size <= self.options.part_bytes {
@@ -237,23 +267,11 @@ impl SyncService {
         self.send_parts(state, condition).await
     }
 
-    /// Fetches what a file does not have yet; what can never be fetched any more is zeros.
-    pub(super) async fn complete_or_accept_holes(&self, ino: Ino, path: &Path) -> Result<()> {
-        let what = || format!("Completing {path}");
-        let Err(failed) = self.hydrator.hydrate(ino).await else { return Ok(()) };
-        let failed = SyncError::cache(what())(failed);
-        if !is_base_gone(&failed) {
-            return Err(failed);
-        }
-        tracing::error!(%path, "The version that this file was changed from is gone: the ranges that were never read are zeros now");
-        self.cache.accept_holes(ino).map_err(SyncError::cache(what()))
-    }
-
     async fn put(&self, state: &FileState, stamp: Stamp, body: Bytes, condition: Condition) -> Result<Sent> {
         let hash = ContentHash::of(&body).to_string();
         let size = body.len() as u64;
         if let Some(same) = same_as_base(state, &hash, size) {
-            return Ok(Sent::Done { stamp, remote: same, sent: 0 });
+            return Ok(Sent::Same { stamp, remote: same });
         }
         let options = put_options(&state.inode, condition);
         if !self.note_uploading(state, stamp, &options, None)? {
@@ -338,55 +356,8 @@ fn is_removed(failed: &SyncError) -> bool {
     matches!(failed, SyncError::Cache { source, .. } if matches!(**source, CacheError::Gone(_)))
 }
 
-fn is_base_gone(failed: &SyncError) -> bool {
-    match failed {
-        SyncError::Cache { source, .. } => match &**source {
-            CacheError::Stale { .. } => true,
-            CacheError::Store { source, .. } => source.is_not_found() || source.is_condition_failed(),
-            _ => false,
-        },
-        _ => false,
-    }
-}
-
 /// The same bytes as the version that they derive from need not be sent again.
 fn same_as_base(state: &FileState, hash: &str, size: u64) -> Option<Remote> {
     let base = state.name.base.as_ref().filter(|base| base.version.is_some())?;
     (base.size == size && base.sha256.as_deref() == Some(hash)).then(|| base.clone())
-}
-
-pub(super) fn put_options(inode: &Inode, condition: Condition) -> PutOptions {
-    let mut meta = UserMeta::new();
-    meta.insert("bayou-mode".to_owned(), format!("{:o}", inode.mode));
-    meta.insert("bayou-mtime-ns".to_owned(), inode.mtime.to_string());
-    if let Kind::Symlink(target) = &inode.kind {
-        meta.insert("bayou-symlink".to_owned(), target.clone());
-    }
-    PutOptions { condition, nonce: Nonce::fresh(), meta }
-}
-
-/// Returns the index entry of a file: swamp's members, and ours where they are not the default.
-pub(super) fn entry_of(inode: &Inode, remote: &Remote) -> Entry {
-    let default_mode = if inode.is_file() { 0o644 } else { 0o777 };
-    let attributes = Attributes {
-        mode: (inode.mode != default_mode).then_some(inode.mode),
-        mtime_ns: (inode.mtime % 1_000_000 != 0).then_some(inode.mtime),
-        ..inode.attributes()
-    };
-    Entry {
-        size: Some(remote.size),
-        last_modified: Some(crate::model::timestamp::Stamp::read(&remote.modified)),
-        local_mtime: Some(crate::model::timestamp::Stamp::from(Timestamp::from_unix_ns(inode.mtime))),
-        sha256: remote.sha256.as_deref().and_then(ContentHash::from_hex),
-        version: remote.version.clone(),
-        symlink: match &inode.kind {
-            Kind::Symlink(target) => Some(target.clone()),
-            Kind::File | Kind::Folder => None,
-        },
-        attributes,
-    }
-}
-
-fn folder_attributes(inode: &Inode) -> Attributes {
-    Attributes { mode: (inode.mode != 0o755).then_some(inode.mode), mtime_ns: None, ..inode.attributes() }
 }

@@ -10,8 +10,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 
 use super::SyncService;
+use super::entries::put_options;
 use super::error::{Result, SyncError};
-use super::upload::{Sent, put_options};
+use super::upload::Sent;
 use crate::cache::freeze::UploadSource;
 use crate::cache::push_state::FileState;
 use crate::cache::rows::Path;

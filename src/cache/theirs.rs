@@ -1,0 +1,151 @@
+//! The bucket's version of a file takes its name, and ours is kept beside it or given up.
+//!
+//! What the index says of a key is noted apart from the version that our content derives from:
+//! an object may be ahead of its entry.
+
+use super::error::Result;
+use super::names::Names;
+use super::pull_state::{clean_name, inode_of};
+use super::rows::{Ino, Inode, Name, Path, Remote, RowOp, Source, Stamp, Uploaded};
+use super::{Cache, Seen};
+use crate::model::entry::Entry;
+
+impl Cache {
+    /// Makes `base` the version that a dirty file's next push replaces.
+    pub fn rebase(&self, path: &Path, base: Option<Remote>) -> Result<()> {
+        let mut names = self.names.write();
+        let Some(name) = names.name(path) else { return Ok(()) };
+        let rebased = Name { base, ..name.clone() };
+        self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(rebased))])
+    }
+
+    /// Notes that the bucket has a file's bytes as they were at `stamp`, though we did not send
+    /// them; returns whether the file still is that.
+    pub fn note_equal(&self, path: &Path, ino: Ino, stamp: Stamp, theirs: Remote) -> Result<bool> {
+        let mut names = self.names.write();
+        let Ok((name, inode)) = names.at(path) else { return Ok(false) };
+        if name.ino != ino || inode.stamp.content != stamp.content {
+            return Ok(false);
+        }
+        let uploaded = Some(Uploaded { stamp, remote: theirs.clone() });
+        let equal = Name { base: Some(theirs), uploaded, ..name.clone() };
+        self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(equal))])?;
+        Ok(true)
+    }
+
+    /// Keeps our version of a file beside its name and gives the name to the bucket's version.
+    pub fn keep_as_conflict(&self, path: &Path, theirs: &Entry) -> Result<Path> {
+        let aside = self.free_name_like(path, "conflict");
+        let Some(remote) = Remote::of_entry(theirs) else { return Ok(Path::clone(path)) };
+        let mut names = self.names.write();
+        let (name, _) = names.at(path)?;
+        let mut kept = Name::new_here(name.ino);
+        kept.conflict_of = Some(Path::clone(path));
+        let indexed = name.remote.clone();
+        let inode = inode_of(path, theirs, &remote);
+        let ino = names.fresh_ino();
+        let back = self.name_of_theirs(ino, &inode, remote, indexed);
+        let group = vec![
+            RowOp::NoName(Path::clone(path)),
+            RowOp::Name(Path::clone(&aside), Box::new(kept)),
+            RowOp::Inode(ino, Box::new(inode)),
+            RowOp::Name(Path::clone(path), Box::new(back)),
+        ];
+        self.commit(&mut names, group)?;
+        self.tell_entry(&names, path);
+        self.tell_entry(&names, &aside);
+        Ok(aside)
+    }
+
+    /// Gives a name to the bucket's version and drops ours.
+    pub fn take_theirs(&self, path: &Path, theirs: &Entry) -> Result<()> {
+        let mut names = self.names.write();
+        self.put_theirs(&mut names, path, theirs)
+    }
+
+    /// Gives the bucket's content to a file of which only attributes were changed here.
+    pub fn take_their_content(&self, path: &Path, theirs: &Entry) -> Result<()> {
+        let mut names = self.names.write();
+        let ours = names.at(path)?.1.clone();
+        self.put_theirs(&mut names, path, theirs)?;
+        let (name, inode) = names.at(path)?;
+        let ino = name.ino;
+        let mut both = inode.clone();
+        (both.mode, both.uid, both.gid, both.xattrs) = (ours.mode, ours.uid, ours.gid, ours.xattrs);
+        if both == *inode {
+            return Ok(());
+        }
+        both.stamp.meta += 1;
+        self.commit(&mut names, vec![RowOp::Inode(ino, Box::new(both))])
+    }
+
+    /// Removes a name whose content is nowhere: neither here nor in the bucket.
+    pub fn drop_empty_name(&self, path: &Path) -> Result<()> {
+        let mut names = self.names.write();
+        let Some(name) = names.name(path) else { return Ok(()) };
+        let ino = name.ino;
+        self.commit(&mut names, vec![RowOp::NoName(Path::clone(path))])?;
+        self.tell_entry(&names, path);
+        self.drop_if_unused(&mut names, ino);
+        self.prune_folders(&mut names, path)
+    }
+
+    fn put_theirs(&self, names: &mut Names, path: &Path, theirs: &Entry) -> Result<()> {
+        let Some(remote) = Remote::of_entry(theirs) else { return Ok(()) };
+        let indexed = names.at(path)?.0.remote.clone();
+        self.replace_by_remote(names, path, theirs, remote.clone())?;
+        let (name, inode) = names.at(path)?;
+        let row = self.name_of_theirs(name.ino, inode, remote, indexed);
+        self.commit(names, vec![RowOp::Name(Path::clone(path), Box::new(row))])
+    }
+
+    /// Takes a newer version of a clean file from the object itself, ahead of the index.
+    ///
+    /// The inode stays if nothing of the older version was read yet; else the name gets a new
+    /// one, and `false` says that this inode's version is gone.
+    pub fn adopt_object(&self, ino: Ino, remote: Remote) -> Result<bool> {
+        let unread = self.is_unread(ino)?;
+        let mut names = self.names.write();
+        let inode = names.inode(ino)?;
+        let Some(path) = inode.path.clone().filter(|path| !names.is_dirty(path)) else { return Ok(false) };
+        let indexed = names.at(&path)?.0.remote.clone();
+        if !unread {
+            let entry = Entry { size: Some(remote.size), ..Entry::default() };
+            self.replace_by_remote(&mut names, &path, &entry, remote.clone())?;
+            let (name, inode) = names.at(&path)?;
+            let row = self.name_of_theirs(name.ino, inode, remote, indexed);
+            self.commit(&mut names, vec![RowOp::Name(path, Box::new(row))])?;
+            return Ok(false);
+        }
+        let mut updated = inode.clone();
+        let old = updated.content.take();
+        updated.size = remote.size;
+        updated.source =
+            Some(Source { key: Path::clone(&path), remote: remote.clone(), at: updated.stamp.content });
+        let row = self.name_of_theirs(ino, &updated, remote, indexed);
+        let mut group = vec![RowOp::Inode(ino, Box::new(updated)), RowOp::Name(path, Box::new(row))];
+        group.extend(old.clone().map(RowOp::NoContent));
+        self.commit(&mut names, group)?;
+        drop(names);
+        old.iter().for_each(|id| self.drop_content(id));
+        self.tell(Seen::Content(ino));
+        Ok(true)
+    }
+
+    fn is_unread(&self, ino: Ino) -> Result<bool> {
+        let id = self.names.read().inode(ino)?.content.clone();
+        Ok(match id {
+            Some(id) => self.content(&id)?.lock().row.present.is_empty(),
+            None => true,
+        })
+    }
+
+    /// Returns the name of the bucket's version; if the index does not say it yet, the next
+    /// commit brings it up.
+    fn name_of_theirs(&self, ino: Ino, inode: &Inode, theirs: Remote, indexed: Option<Remote>) -> Name {
+        let ahead = indexed.as_ref().is_none_or(|indexed| !indexed.is_same_as(&theirs));
+        let may_write = self.read_only_reason().is_none();
+        let uploaded = (ahead && may_write).then(|| Uploaded { stamp: inode.stamp, remote: theirs.clone() });
+        Name { remote: indexed, uploaded, ..clean_name(ino, &theirs, inode.stamp) }
+    }
+}

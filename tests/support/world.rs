@@ -1,0 +1,240 @@
+//! A bucket for tests of the sync floor: a folder, or a strict S3 server over real HTTP.
+//!
+//! The test may play another client and touch the objects directly; what [`Peer`]s ask for is
+//! counted. Time stands still unless the test turns the clock; retries do not really wait.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bayou::model::key::ObjectKey;
+use bayou::os::clock::{Clock, ManualClock, SharedClock, Sleep, SystemClock};
+use bayou::store::folder::FolderStore;
+use bayou::store::probe::{self, Conditions};
+use bayou::store::retry::{RetryPolicy, RetryingStore};
+use bayou::store::s3::S3Store;
+use bayou::store::s3_options::{S3Options, StaticKeys};
+use bayou::store::{Condition, PutOptions, SharedStore, Version};
+use bayou::sync::SyncOptions;
+use bayou_test_server::{KeyPair, Options, S3Server};
+use bytes::Bytes;
+use futures::TryStreamExt;
+
+use super::peer::{Peer, PeerOptions};
+
+/// The key of the index.
+pub(crate) const INDEX: &str = ".datastore-index.json";
+
+/// A bucket and whoever works on it.
+pub(crate) struct World {
+    home: Home,
+    /// The bucket, without anything between it and the test.
+    pub(crate) bucket: SharedStore,
+    /// What the bucket does with conditions.
+    pub(crate) conditions: Conditions,
+    /// The clock of all peers.
+    pub(crate) clock: Arc<ManualClock>,
+}
+
+enum Home {
+    Folder(tempfile::TempDir),
+    S3(Box<S3Server>),
+}
+
+impl World {
+    /// Returns an empty folder used as a bucket.
+    pub(crate) async fn folder() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        Self::new(Home::Folder(home)).await
+    }
+
+    /// Returns an empty bucket of a strict S3 server.
+    pub(crate) async fn s3() -> Self {
+        Self::s3_with(Options::default()).await
+    }
+
+    /// Returns an empty bucket of an S3 server that was started like this.
+    pub(crate) async fn s3_with(options: Options) -> Self {
+        Self::new(Home::S3(Box::new(S3Server::start(options)))).await
+    }
+
+    async fn new(home: Home) -> Self {
+        let bucket = home.connect(None, Duration::from_secs(30)).await;
+        let conditions = probe::probe(&*bucket).await.unwrap();
+        // Whole seconds, as servers keep them, and a little ahead of them.
+        let now = SystemClock.now() + Duration::from_secs(1);
+        let world = Self { home, bucket, conditions, clock: ManualClock::at(now) };
+        if let Home::S3(server) = &world.home {
+            server.reset_counts();
+        }
+        world
+    }
+
+    /// Returns the S3 server.
+    pub(crate) fn server(&self) -> &S3Server {
+        match &self.home {
+            Home::S3(server) => server,
+            Home::Folder(_) => panic!("This bucket is a folder"),
+        }
+    }
+
+    /// Returns a new machine that has pulled.
+    pub(crate) async fn peer(&self) -> Peer {
+        self.peer_with(PeerOptions::default()).await
+    }
+
+    /// Returns a new machine that works like this and has pulled.
+    pub(crate) async fn peer_with(&self, options: PeerOptions) -> Peer {
+        let peer = self.stranger(options).await;
+        peer.sync.start().await.unwrap();
+        peer.forget_requests();
+        peer
+    }
+
+    /// Returns a new machine with these options of its sync that has pulled.
+    pub(crate) async fn peer_syncing(&self, sync: SyncOptions) -> Peer {
+        self.peer_with(PeerOptions { sync, ..PeerOptions::default() }).await
+    }
+
+    /// Returns a new machine that has asked for nothing yet.
+    pub(crate) async fn stranger(&self, options: PeerOptions) -> Peer {
+        let raw = self.home.connect(options.keys.clone(), options.timeout).await;
+        let retrying = RetryingStore::new(raw, Arc::new(Hurried), RetryPolicy::default());
+        let clock: SharedClock = Arc::new(Arc::clone(&self.clock));
+        Peer::open(Arc::new(retrying), self.conditions, clock, options)
+    }
+
+    /// Writes an object, as another client would.
+    pub(crate) async fn put(&self, key: &str, body: impl Into<Bytes>) -> Version {
+        let options = PutOptions::when(Condition::Always);
+        self.bucket.put(&ObjectKey::new(key), body.into(), &options).await.unwrap()
+    }
+
+    /// Writes an object as a client does that knows nothing of bayou.
+    pub(crate) async fn put_foreign(&self, key: &str, body: &str) {
+        match &self.home {
+            Home::S3(server) => drop(server.put_object("bucket", key, body.to_owned())),
+            Home::Folder(folder) => {
+                let path = folder.path().join(key);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::io::Write::write_all(&mut std::fs::File::create(path).unwrap(), body.as_bytes())
+                    .unwrap();
+            }
+        }
+    }
+
+    /// Returns an object's bytes, if there is one.
+    pub(crate) async fn object(&self, key: &str) -> Option<Bytes> {
+        match self.bucket.get(&ObjectKey::new(key), None, None).await {
+            Ok(fetched) => Some(fetched.body),
+            Err(absent) if absent.is_not_found() => None,
+            Err(failed) => panic!("{failed}"),
+        }
+    }
+
+    /// Returns an object's version, if there is one.
+    pub(crate) async fn version(&self, key: &str) -> Option<Version> {
+        self.bucket.head(&ObjectKey::new(key)).await.unwrap().map(|meta| meta.version)
+    }
+
+    /// Deletes an object, as another client would.
+    pub(crate) async fn delete(&self, key: &str) {
+        self.bucket.delete(&ObjectKey::new(key), &Condition::Always).await.unwrap();
+    }
+
+    /// Returns all keys, in order.
+    pub(crate) async fn keys(&self) -> Vec<String> {
+        let pages: Vec<_> = self.bucket.list("", None).try_collect().await.unwrap();
+        pages.into_iter().flatten().map(|listed| listed.key.to_string()).collect()
+    }
+
+    /// Returns the keys that are not machinery, in order.
+    pub(crate) async fn data_keys(&self) -> Vec<String> {
+        let machinery = |key: &String| key == INDEX || key.starts_with("_index/");
+        self.keys().await.into_iter().filter(|key| !machinery(key)).collect()
+    }
+
+    /// Returns the index; fails if there is none.
+    pub(crate) async fn index(&self) -> serde_json::Value {
+        let body = self.object(INDEX).await.unwrap_or_else(|| panic!("The bucket has no index"));
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    /// Returns the keys that the index names, in order.
+    pub(crate) async fn index_keys(&self) -> Vec<String> {
+        let index = self.index().await;
+        let mut keys: Vec<_> = index["entries"].as_object().unwrap().keys().cloned().collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Writes the index as another client would: without any condition or lock.
+    pub(crate) async fn put_index(&self, index: &serde_json::Value) {
+        self.put(INDEX, serde_json::to_vec(index).unwrap()).await;
+    }
+
+    /// Changes the index as another client would: without any condition or lock.
+    pub(crate) async fn edit_index(
+        &self,
+        edit: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>),
+    ) {
+        let mut index = self.index().await;
+        edit(index["entries"].as_object_mut().unwrap());
+        self.put_index(&index).await;
+    }
+
+    /// Puts every file of a folder of `tests/data/swamp` into the bucket.
+    pub(crate) async fn put_fixture(&self, name: &str) {
+        let root = fixture(name);
+        let mut folders = vec![root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let key = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+                self.put(&key, std::fs::read(&path).unwrap()).await;
+            }
+        }
+    }
+}
+
+/// Returns the path of something in `tests/data/swamp`.
+pub(crate) fn fixture(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/swamp").join(name)
+}
+
+impl Home {
+    async fn connect(&self, keys: Option<KeyPair>, timeout: Duration) -> SharedStore {
+        match self {
+            Self::Folder(folder) => Arc::new(FolderStore::open(folder.path()).unwrap()),
+            Self::S3(server) => {
+                let ours = || KeyPair::new(server.access_key(), server.secret_key());
+                let pair = keys.unwrap_or_else(ours);
+                let keys = StaticKeys { access_key: pair.access_key, secret_key: pair.secret_key };
+                let url = Some(server.url());
+                let options =
+                    S3Options { endpoint_url: url, keys: Some(keys), timeout, ..S3Options::default() };
+                Arc::new(S3Store::connect("bucket", &options, SystemClock::shared()).await.unwrap())
+            }
+        }
+    }
+}
+
+/// A clock on which every wait is over at once.
+struct Hurried;
+
+impl Clock for Hurried {
+    fn now(&self) -> SystemTime {
+        SystemClock.now()
+    }
+
+    fn instant(&self) -> Instant {
+        SystemClock.instant()
+    }
+
+    fn sleep(&self, _: Duration) -> Sleep {
+        Box::pin(std::future::ready(()))
+    }
+}
