@@ -27,6 +27,7 @@ pub mod durable;
 pub mod error;
 pub mod eviction;
 pub mod file;
+pub mod folders;
 pub mod freeze;
 pub mod hydrate;
 pub mod journal;

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use super::error::Result;
-use super::names::{self, Names};
+use super::names::Names;
 use super::rows::{Ino, Inode, Kind, Name, Path, Remote, RowOp, Source, Stamp, Tombstone};
 use super::tree::NewNode;
 use super::{Cache, Seen};
@@ -16,9 +16,8 @@ use crate::model::identity::Identity;
 use crate::model::key::DataKey;
 use crate::model::{content_hash::ContentHash, timestamp::Timestamp};
 
-/// Mode of a file, folder and link that the index gives none.
+/// Mode of a file and of a link that the index gives none.
 const FILE_MODE: u32 = 0o644;
-const FOLDER_MODE: u32 = 0o755;
 const LINK_MODE: u32 = 0o777;
 /// How many rows are changed under one hold of the tree's lock.
 const ROWS_A_HOLD: usize = 512;
@@ -230,8 +229,9 @@ impl Cache {
     /// Removes a name whose object is gone from the bucket. A file that is dirty here stays.
     pub fn apply_vanished(&self, path: &Path) -> Result<()> {
         let mut names = self.names.write();
-        let Ok((name, _)) = names.at(path) else { return Ok(()) };
-        if names.is_dirty(path) {
+        let Ok((name, inode)) = names.at(path) else { return Ok(()) };
+        // What only waits to be named by the index is nothing of ours.
+        if names.is_dirty(path) && name.pushed != Some(inode.stamp) {
             let mut ours = name.clone();
             ours.remote = None;
             ours.base = None;
@@ -242,122 +242,6 @@ impl Cache {
         self.tell_entry(&names, path);
         self.drop_if_unused(&mut names, ino);
         self.prune_folders(&mut names, path)
-    }
-
-    /// Removes implied folders that have no names left, from the bottom up.
-    pub(super) fn prune_folders(&self, names: &mut Names, removed: &str) -> Result<()> {
-        let mut at = Path::from(names::split(removed).0);
-        while !at.is_empty() {
-            let (name, inode) = names.at(&at)?;
-            if !inode.implied || !names.is_empty_folder(&at) {
-                return Ok(());
-            }
-            let ino = name.ino;
-            self.commit(names, vec![RowOp::NoName(Path::clone(&at)), RowOp::NoInode(ino)])?;
-            self.drop_if_unused(names, ino);
-            self.tell_entry(names, &at);
-            at = Path::from(names::split(&at).0);
-        }
-        Ok(())
-    }
-
-    fn apply_folder(
-        &self,
-        names: &mut Names,
-        path: &str,
-        attributes: &Attributes,
-        pulled: &mut Pulled,
-    ) -> Result<()> {
-        let Ok(key) = DataKey::admit(path) else { return Ok(()) };
-        let path = key.shared();
-        if names.tombstone(&path).is_some() || names.is_dirty(&path) {
-            return Ok(());
-        }
-        let mut group = Vec::new();
-        let (ino, mut inode, fresh) = match names.at(&path) {
-            Ok((name, inode)) if inode.is_folder() => (name.ino, inode.clone(), false),
-            Ok(_) => {
-                pulled.shadowed += 1;
-                return Ok(());
-            }
-            Err(_) => {
-                let mtime = attributes.mtime_ns.unwrap_or(0);
-                if !self.imply_folders(names, &path, mtime, &mut group) {
-                    pulled.shadowed += 1;
-                    return Ok(());
-                }
-                (names.fresh_ino(), folder_inode(mtime), true)
-            }
-        };
-        let before = inode.clone();
-        inode.implied = false;
-        set_folder_attributes(&mut inode, attributes);
-        if !fresh && before == inode {
-            return Ok(());
-        }
-        let name = Name { pushed: Some(inode.stamp), ..Name::new_here(ino) };
-        group.push(RowOp::Inode(ino, Box::new(inode)));
-        group.push(RowOp::Name(Path::clone(&path), Box::new(name)));
-        if fresh {
-            return self.make_known(names, group);
-        }
-        self.commit(names, group)?;
-        self.tell(Seen::Attributes(ino));
-        Ok(())
-    }
-
-    /// A folder that the index named and names no longer stays only while it has names.
-    fn forget_folders_not_in(&self, listed: &HashSet<&str>) -> Result<()> {
-        let mut names = self.names.write();
-        let gone: Vec<(Path, Ino)> = names
-            .all()
-            .filter(|(path, name)| {
-                let folder = names.inode(name.ino).is_ok_and(|inode| inode.is_folder() && !inode.implied);
-                folder && !path.is_empty() && !listed.contains(&***path) && !names.is_dirty(path)
-            })
-            .map(|(path, name)| (Path::clone(path), name.ino))
-            .collect();
-        for (path, ino) in gone.into_iter().rev() {
-            let mut inode = names.inode(ino)?.clone();
-            if inode.local {
-                continue;
-            }
-            inode.implied = true;
-            set_folder_attributes(&mut inode, &Attributes::default());
-            self.commit(&mut names, vec![RowOp::Inode(ino, Box::new(inode))])?;
-            self.tell(Seen::Attributes(ino));
-            self.prune_folders(&mut names, &format!("{path}/x"))?;
-        }
-        Ok(())
-    }
-
-    /// Adds the folders above a path that are not there; returns whether a file stands in the way.
-    pub(super) fn imply_folders(
-        &self,
-        names: &mut Names,
-        path: &str,
-        mtime: i64,
-        group: &mut Vec<RowOp>,
-    ) -> bool {
-        let slashes: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
-        for slash in slashes {
-            let folder = Path::from(&path[..slash]);
-            match names.at(&folder) {
-                Ok((_, inode)) if inode.is_folder() => {}
-                Ok(_) => {
-                    tracing::debug!(path, "A key lies below one that is a file here: it is not shown");
-                    return false;
-                }
-                Err(_) => {
-                    let ino = names.fresh_ino();
-                    let inode = Inode { implied: true, ..folder_inode(mtime) };
-                    let name = Name { pushed: Some(inode.stamp), ..Name::new_here(ino) };
-                    group.push(RowOp::Inode(ino, Box::new(inode)));
-                    group.push(RowOp::Name(folder, Box::new(name)));
-                }
-            }
-        }
-        true
     }
 }
 
@@ -386,11 +270,6 @@ pub(super) fn inode_of(path: &Path, entry: &Entry, remote: &Remote) -> Inode {
     inode
 }
 
-fn folder_inode(mtime: i64) -> Inode {
-    let node = NewNode { mode: FOLDER_MODE, uid: None, gid: None };
-    Inode { stamp: Stamp::default(), ..Inode::new(Kind::Folder, node, mtime) }
-}
-
 fn set_attributes(inode: &mut Inode, entry: &Entry) {
     let stamp_time =
         |stamp: &crate::model::timestamp::Stamp| stamp.time().map(|t| t.as_unix_ms() * 1_000_000);
@@ -402,13 +281,7 @@ fn set_attributes(inode: &mut Inode, entry: &Entry) {
     set_common(inode, &entry.attributes);
 }
 
-/// What the index does not say of a folder is the default, also if it said more before.
-fn set_folder_attributes(inode: &mut Inode, attributes: &Attributes) {
-    inode.mode = FOLDER_MODE;
-    set_common(inode, attributes);
-}
-
-fn set_common(inode: &mut Inode, attributes: &Attributes) {
+pub(super) fn set_common(inode: &mut Inode, attributes: &Attributes) {
     inode.mode = attributes.mode.unwrap_or(inode.mode) & 0o7777;
     inode.mtime = attributes.mtime_ns.unwrap_or(inode.mtime);
     inode.uid = attributes.uid;
