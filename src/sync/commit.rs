@@ -191,7 +191,10 @@ impl SyncService {
 
     fn may_set(&self, key: &DataKey, entry: &Entry, was: &Was, now: Option<Remote>) -> bool {
         match (&now, Remote::of_entry(entry)) {
-            (None, _) => was.sent || self.lingers(key.as_str(), entry.version.as_ref()),
+            // What the index never named nobody can have removed from it.
+            (None, _) => {
+                was.sent || was.indexed.is_none() || self.lingers(key.as_str(), entry.version.as_ref())
+            }
             (Some(now), Some(ours)) if now.is_same_as(&ours) => true,
             (Some(now), _) => was.indexed.as_ref().is_some_and(|indexed| indexed.is_same_as(now)),
         }

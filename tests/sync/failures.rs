@@ -163,3 +163,23 @@ async fn credentials_that_may_only_read_keep_what_is_dirty() {
     assert_eq!((peer.pending(), peer.text("f").await), (vec!["f".to_owned()], "kept".to_owned()));
     assert_eq!(world.data_keys().await, [""; 0]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_whose_commit_failed_is_named_by_the_next_process() {
+    let world = World::s3().await;
+    let options = PeerOptions { timeout: Duration::from_millis(300), ..PeerOptions::default() };
+    let peer = world.peer_with(options).await;
+    peer.write("other", "x");
+    peer.push().await;
+    peer.write("f", "these");
+    peer.write_at("f", 0, "bytes");
+    let refusal = Action::Refuse(Refusal::new(500, "InternalError"));
+    let fault = world.server().fault(Fault::on(Op::PutObject, refusal).key(INDEX));
+    peer.fsync("f").await.expect_err("the index cannot be written");
+    fault.remove();
+    let (folder, _home) = peer.stop();
+    let next = world.peer_with(PeerOptions { folder: Some(folder), ..PeerOptions::default() }).await;
+    next.fsync("f").await.unwrap();
+    assert!(next.push().await.settled);
+    assert_eq!(world.peer().await.text("f").await, "bytes");
+}
