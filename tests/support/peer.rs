@@ -49,7 +49,7 @@ pub(crate) struct Peer {
     _home: Option<tempfile::TempDir>,
 }
 
-const FILE: NewNode = NewNode { mode: 0o644, uid: None, gid: None };
+pub(crate) const FILE: NewNode = NewNode { mode: 0o644, uid: None, gid: None };
 const FOLDER: NewNode = NewNode { mode: 0o755, uid: None, gid: None };
 
 impl Peer {
