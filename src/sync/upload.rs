@@ -158,7 +158,7 @@ impl SyncService {
     async fn send(&self, state: &FileState, judged: Judged) -> Result<Sent> {
         let (inode, name) = (&state.inode, &state.name);
         if let Some(done) = name.uploaded.as_ref().filter(|done| done.stamp.content == inode.stamp.content) {
-            return self.send_no_more(state, &done.remote).await;
+            return self.send_no_more(state, inode.stamp, &done.remote).await;
         }
         let moved_on = judged == Judged::NotYet && name.has_moved_on();
         if let (Some(object), Some(base)) = (inode.equal_object(), &name.base)
@@ -184,12 +184,12 @@ impl SyncService {
     }
 
     /// What was uploaded earlier needs no more than its entry, unless it was replaced since.
-    async fn send_no_more(&self, state: &FileState, uploaded: &Remote) -> Result<Sent> {
+    async fn send_no_more(&self, state: &FileState, stamp: Stamp, uploaded: &Remote) -> Result<Sent> {
         let key = ObjectKey::new(Path::clone(&state.path));
         let what = format!("Looking for the upload of {key}");
         let meta = self.store.head(&key).await.map_err(SyncError::store(what))?;
         if meta.is_some_and(|meta| uploaded.version.as_ref() == Some(&meta.version)) {
-            return Ok(Sent::Done { stamp: state.inode.stamp, remote: uploaded.clone(), sent: 0 });
+            return Ok(Sent::Done { stamp, remote: uploaded.clone(), sent: 0 });
         }
         let noted = self.cache.note_superseded(&state.path);
         noted.map_err(SyncError::cache(format!("Noting that {key} was replaced")))?;
@@ -271,7 +271,10 @@ impl SyncService {
         let hash = ContentHash::of(&body).to_string();
         let size = body.len() as u64;
         if let Some(same) = same_as_base(state, &hash, size) {
-            return Ok(Sent::Same { stamp, remote: same });
+            return match &state.name.uploaded {
+                Some(_) => self.send_no_more(state, stamp, &same).await,
+                None => Ok(Sent::Same { stamp, remote: same }),
+            };
         }
         let options = put_options(&state.inode, condition);
         if !self.note_uploading(state, stamp, &options, None)? {

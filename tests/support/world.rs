@@ -71,9 +71,14 @@ impl World {
 
     /// Returns the S3 server.
     pub(crate) fn server(&self) -> &S3Server {
+        self.s3_server().unwrap_or_else(|| panic!("This bucket is a folder"))
+    }
+
+    /// Returns the S3 server, if the bucket is on one.
+    pub(crate) fn s3_server(&self) -> Option<&S3Server> {
         match &self.home {
-            Home::S3(server) => server,
-            Home::Folder(_) => panic!("This bucket is a folder"),
+            Home::S3(server) => Some(server),
+            Home::Folder(_) => None,
         }
     }
 

@@ -35,6 +35,7 @@ mod discovery;
 mod durability;
 mod failures;
 mod layouts;
+mod model;
 mod names;
 mod races;
 mod requests;

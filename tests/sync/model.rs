@@ -1,0 +1,230 @@
+//! Machines that do what they like at random, push, pull, die and start again, over a bucket
+//! that now and then fails. Whatever they did: nothing is lost that nobody replaced or removed
+//! knowingly, and in the end all see the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bayou::sync::SyncReport;
+use bayou_test_server::{Action, Fault, Op, Options, Refusal};
+
+use super::peer::{Peer, PeerOptions};
+use super::world::World;
+
+const MACHINES: usize = 3;
+const STEPS: usize = 70;
+const PATHS: [&str; 8] = ["a", "b", "c", "d/a", "d/b", "d/e/a", "f/a", "f/b"];
+
+/// Numbers that depend on the seed only (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 16) as usize % sides
+    }
+
+    fn path(&mut self) -> &'static str {
+        PATHS[self.roll(PATHS.len())]
+    }
+}
+
+struct Machine {
+    peer: Option<Peer>,
+    home: Option<tempfile::TempDir>,
+}
+
+impl Machine {
+    fn peer(&self) -> &Peer {
+        self.peer.as_ref().unwrap()
+    }
+
+    /// Ends the process and starts another on the same cache.
+    async fn restart(&mut self, world: &World) {
+        let (folder, home) = self.peer.take().unwrap().stop();
+        self.home = self.home.take().or(home);
+        let peer = world.stranger(PeerOptions { folder: Some(folder), ..PeerOptions::default() }).await;
+        // What goes wrong at the start is tried again by the next pull.
+        drop(peer.sync.start().await);
+        self.peer = Some(peer);
+    }
+}
+
+/// What was written, and what of it somebody gave up knowingly.
+#[derive(Default)]
+struct Ledger {
+    live: BTreeMap<String, String>,
+    log: Vec<String>,
+}
+
+impl Ledger {
+    /// Returns a content that was never written before.
+    fn fresh(&mut self, note: String) -> String {
+        let text = format!("<{}>", self.log.len());
+        self.live.insert(text.clone(), note);
+        text
+    }
+
+    fn give_up(&mut self, content: Option<String>) {
+        content.into_iter().for_each(|text| drop(self.live.remove(&text)));
+    }
+
+    fn note(&mut self, text: String) {
+        self.log.push(text);
+    }
+}
+
+/// Returns what a machine sees under a path; fails if it cannot be read just now.
+async fn seen(peer: &Peer, path: &str) -> Result<Option<String>, ()> {
+    match peer.find(path) {
+        Err(_) => Ok(None),
+        Ok(_) => peer.try_read(path).await.map(|bytes| Some(String::from_utf8(bytes).unwrap())).map_err(drop),
+    }
+}
+
+async fn change(machine: usize, peer: &Peer, dice: &mut Dice, ledger: &mut Ledger) {
+    let path = dice.path();
+    let Ok(before) = seen(peer, path).await else { return };
+    match dice.roll(8) {
+        0..=3 => {
+            ledger.note(format!("{machine} writes {path} over {before:?}"));
+            ledger.give_up(before);
+            let text = ledger.fresh(format!("{machine} wrote {path}"));
+            peer.write(path, &text);
+        }
+        4 if before.is_some() => {
+            ledger.note(format!("{machine} removes {path} {before:?}"));
+            ledger.give_up(before);
+            peer.remove(path);
+        }
+        5 | 6 if before.is_some() => {
+            let to = dice.path();
+            let Ok(displaced) = seen(peer, to).await else { return };
+            ledger.note(format!("{machine} renames {path} {before:?} to {to} {displaced:?}"));
+            if to != path {
+                ledger.give_up(displaced);
+            }
+            peer.rename(path, to);
+        }
+        7 if before.is_some() => {
+            ledger.note(format!("{machine} chmods {path}"));
+            peer.chmod(path, 0o600 + dice.roll(8) as u32);
+        }
+        _ => {}
+    }
+}
+
+async fn step(world: &World, machines: &mut [Machine], dice: &mut Dice, ledger: &mut Ledger) {
+    let n = dice.roll(MACHINES);
+    match dice.roll(12) {
+        0..=6 => change(n, machines[n].peer(), dice, ledger).await,
+        7 | 8 => {
+            let outcome = machines[n].peer().sync.push().await;
+            ledger.note(format!("{n} pushes: {}", told(outcome)));
+        }
+        9 | 10 => {
+            let outcome = machines[n].peer().sync.pull().await;
+            ledger.note(format!("{n} pulls: {}", told(outcome)));
+        }
+        _ => {
+            ledger.note(format!("{n} starts again"));
+            machines[n].restart(world).await;
+        }
+    }
+    world.clock.advance(Duration::from_secs(dice.roll(20) as u64));
+}
+
+fn told(outcome: bayou::sync::Result<SyncReport>) -> String {
+    match outcome {
+        Ok(report) => format!("-{} +{} {:?}", report.deleted, report.pushed, report.conflicts),
+        Err(failed) => bayou::sync::describe(&failed),
+    }
+}
+
+/// Brings all machines together: nothing fails any more, and everybody pushes and pulls.
+async fn converge(world: &World, machines: &[Machine], log: &[String]) {
+    for _ in 0..6 {
+        for machine in machines {
+            for outcome in [machine.peer().sync.pull().await, machine.peer().sync.push().await] {
+                outcome.unwrap_or_else(|failed| {
+                    panic!("{}\n{}", bayou::sync::describe(&failed), log.join("\n"))
+                });
+            }
+        }
+        world.clock.advance(Duration::from_secs(61));
+    }
+}
+
+async fn contents(peer: &Peer, log: &[String]) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for path in peer.files() {
+        let bytes = peer.try_read(&path).await;
+        let bytes = bytes.unwrap_or_else(|failed| panic!("{path}: {failed}\n{}", log.join("\n")));
+        found.insert(path, String::from_utf8(bytes).unwrap());
+    }
+    found
+}
+
+async fn play(world: World, seed: u64) {
+    let mut dice = Dice(seed);
+    let mut ledger = Ledger::default();
+    let mut machines = Vec::new();
+    for _ in 0..MACHINES {
+        machines.push(Machine { peer: Some(world.peer().await), home: None });
+    }
+    if let Some(server) = world.s3_server() {
+        let writes = [Op::PutObject, Op::DeleteObject, Op::CopyObject];
+        let lost = Action::ApplyThenRefuse(Refusal::internal_error());
+        server.fault(Fault::on_these(&writes, lost).chance(0.2, seed));
+        server.fault(Fault::on_any(Action::Refuse(Refusal::internal_error())).chance(0.7, seed + 1));
+    }
+    for _ in 0..STEPS {
+        step(&world, &mut machines, &mut dice, &mut ledger).await;
+    }
+    if let Some(server) = world.s3_server() {
+        server.clear_faults();
+    }
+    let log = std::mem::take(&mut ledger.log);
+    let story = || format!("Seed {seed}\n{}", log.join("\n"));
+    converge(&world, &machines, &log).await;
+    let truth = contents(&world.peer().await, &log).await;
+    let kept: BTreeSet<&String> = truth.values().collect();
+    for (content, note) in &ledger.live {
+        assert!(kept.contains(content), "{content} is lost: {note}. There is {truth:?}\n{}", story());
+    }
+    for (n, machine) in machines.iter().enumerate() {
+        assert_eq!(
+            contents(machine.peer(), &log).await,
+            truth,
+            "machine {n} sees something else\n{}",
+            story()
+        );
+        assert_eq!(machine.peer().pending(), [""; 0], "machine {n}\n{}", story());
+        assert!(machine.peer().push().await.settled, "machine {n} does not settle\n{}", story());
+    }
+    assert_eq!(world.index_keys().await, truth.keys().cloned().collect::<Vec<_>>(), "{}", story());
+}
+
+fn seeds(few: u64) -> std::ops::Range<u64> {
+    let asked = std::env::var("BAYOU_SEEDS").ok();
+    let (from, count) = asked.as_deref().and_then(|text| text.split_once('+')).unwrap_or(("0", ""));
+    let from = from.parse().unwrap_or(0);
+    from..from + count.parse().unwrap_or(few)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_machines_do_at_random_nothing_is_lost() {
+    for seed in seeds(12) {
+        play(World::folder().await, seed).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_machines_do_over_a_server_that_fails_nothing_is_lost() {
+    for seed in seeds(8) {
+        play(World::s3_with(Options::default()).await, seed).await;
+    }
+}
