@@ -220,6 +220,21 @@ fn a_strangers_mount_on_the_same_path_is_never_unmounted() {
 }
 
 #[test]
+fn a_mount_that_got_the_ids_of_ours_is_never_unmounted() {
+    let scratch = Scratch::new();
+    let Served { mount, session } = scratch.serve();
+    let ended = mount.as_ref().unwrap().gone();
+    mount::unmount_path(&scratch.path, Detach::WhenIdle).unwrap();
+    session.join().unwrap();
+    ended.tell();
+    let another = scratch.serve();
+    assert_eq!(mount.as_ref().unwrap().unmount(Detach::Now).unwrap(), Unmounted::WasGone);
+    drop(mount);
+    assert!(another.mount().is_in_place().unwrap());
+    another.end();
+}
+
+#[test]
 fn a_second_mount_on_the_same_directory_is_refused() {
     let scratch = Scratch::new();
     let served = scratch.serve();

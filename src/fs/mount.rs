@@ -10,6 +10,8 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -109,6 +111,18 @@ pub enum UnmountError {
 #[derive(Debug)]
 pub struct Mount {
     entry: MountEntry,
+    gone: Arc<AtomicBool>,
+}
+
+/// Tells a [`Mount`] that the kernel has let go of it.
+#[derive(Debug)]
+pub struct Gone(Arc<AtomicBool>);
+
+impl Gone {
+    /// The kernel has ended the session: the ids of the mount may be those of another now.
+    pub fn tell(&self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// Mounts on `point` and returns the device that the kernel's requests arrive on.
@@ -123,7 +137,7 @@ pub fn mount(point: &Mountpoint, options: &MountOptions) -> Result<(OwnedFd, Mou
     };
     let entry = mount_table::topmost_at(path).map_err(io_error)?;
     let entry = entry.ok_or_else(|| io_error(io::ErrorKind::NotFound.into()))?;
-    Ok((device, Mount { entry }))
+    Ok((device, Mount { entry, gone: Arc::default() }))
 }
 
 fn open_device() -> rustix::io::Result<OwnedFd> {
@@ -170,9 +184,15 @@ impl Mount {
         io::Write::write_all(&mut file, kib.to_string().as_bytes())
     }
 
+    /// Returns what is to be told when the kernel has ended the session.
+    pub fn gone(&self) -> Gone {
+        Gone(Arc::clone(&self.gone))
+    }
+
     /// Returns whether our mount is still the one that is seen at its path.
     pub fn is_in_place(&self) -> io::Result<bool> {
-        Ok(mount_table::topmost_at(self.path())?.as_ref() == Some(&self.entry))
+        Ok(!self.gone.load(Ordering::Acquire)
+            && mount_table::topmost_at(self.path())?.as_ref() == Some(&self.entry))
     }
 
     /// Unmounts it, unless somebody else did already.

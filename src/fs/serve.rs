@@ -51,9 +51,17 @@ pub fn serve(
         .map_err(failed)?;
     let invalidations = invalidations.start(session.notifier()).map_err(failed)?;
     let (end, ended) = oneshot::channel();
+    let gone = mount.gone();
     std::thread::Builder::new()
         .name("bayou-session".to_owned())
-        .spawn(move || end.send(session.run()))
+        .spawn(move || {
+            let outcome = session.run();
+            // After an error the dead mount is still there, to be taken down.
+            if outcome.is_ok() {
+                gone.tell();
+            }
+            end.send(outcome)
+        })
         .map_err(failed)?;
     if let Err(error) = mount.raise_read_ahead(READ_AHEAD_KIB) {
         tracing::debug!(%error, "The kernel's read-ahead stays as it is");
