@@ -180,3 +180,11 @@ fn requests_that_we_do_not_have_are_refused_and_the_mount_goes_on() {
         rustix::fs::syncfs(&file).unwrap();
     }
 }
+
+#[test]
+fn no_file_is_a_terminal() {
+    let world = World::with(&[("f", b"bytes")]);
+    let asked = std::process::Command::new("stty").arg("-F").arg(world.path("f")).output().unwrap();
+    let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert!(said.contains("Inappropriate ioctl for device"), "{said}");
+}
