@@ -35,6 +35,18 @@ impl Cache {
         Ok(())
     }
 
+    /// Notes that the index is about to record a folder, so that whatever comes between does not
+    /// leave the record behind; returns whether the name still means this folder.
+    pub fn note_recording(&self, path: &Path, ino: Ino) -> Result<bool> {
+        let mut names = self.names.write();
+        let Some(name) = names.name(path).filter(|name| name.ino == ino) else { return Ok(false) };
+        if !name.record_left {
+            let noted = Name { record_left: true, ..name.clone() };
+            self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))])?;
+        }
+        Ok(true)
+    }
+
     pub(super) fn apply_folder(
         &self,
         names: &mut Names,

@@ -215,7 +215,8 @@ pub struct Name {
     /// The key whose conflicting version this file keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict_of: Option<Path>,
-    /// Whether the index has the record of another folder that had this path before.
+    /// Whether the index may have a record of a folder under this path: of another one that had
+    /// it before, or of this one, from a commit whose outcome is not noted yet.
     #[serde(default, skip_serializing_if = "is_false")]
     pub record_left: bool,
 }

@@ -81,7 +81,11 @@ impl SyncService {
                 let noted = self.cache.note_committed(path, state.name.ino, state.inode.stamp, None);
                 return noted.map(|()| Prepared::Nothing).map_err(SyncError::cache("Noting a folder"));
             }
-            return Ok(Prepared::Ready(Box::new(self.prepare_folder(state, key, guard))));
+            let noted = self.cache.note_recording(path, state.name.ino);
+            return Ok(match noted.map_err(SyncError::cache("Noting a folder"))? {
+                true => Prepared::Ready(Box::new(self.prepare_folder(state, key, guard))),
+                false => Prepared::Nothing,
+            });
         }
         self.uploading.fetch_add(1, Ordering::Relaxed);
         let sent = self.send(&state, judged).await;

@@ -183,3 +183,27 @@ async fn an_object_whose_commit_failed_is_named_by_the_next_process() {
     assert!(next.push().await.settled);
     assert_eq!(world.peer().await.text("f").await, "bytes");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_that_is_removed_after_its_commit_was_lost_stays_removed() {
+    let world = World::s3().await;
+    let options = PeerOptions { timeout: Duration::from_millis(300), ..PeerOptions::default() };
+    let peer = world.peer_with(options).await;
+    peer.write("other", "x");
+    peer.push().await;
+    peer.mkdir("folder");
+    let lost = Action::ApplyThenRefuse(Refusal::internal_error());
+    let faults = [
+        world.server().fault(Fault::on(Op::PutObject, lost).key(INDEX)),
+        world.server().fault(Fault::on(Op::HeadObject, Action::Cut).key(INDEX)),
+    ];
+    peer.push_fails().await;
+    assert_eq!(world.index().await["bayouDirs"]["folder"], serde_json::json!({}));
+    peer.rmdir("folder");
+    faults.into_iter().for_each(|fault| fault.remove());
+    let (folder, _home) = peer.stop();
+    let next = world.peer_with(PeerOptions { folder: Some(folder), ..PeerOptions::default() }).await;
+    assert_eq!(next.tree(), ["other"]);
+    assert!(next.push().await.settled);
+    assert_eq!(world.peer().await.tree(), ["other"]);
+}
