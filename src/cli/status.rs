@@ -63,6 +63,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<(), Failure> {
 fn report_all(folders: &Folders) -> Result<Report, Failure> {
     let running =
         place::running(folders).map_err(|error| system("The running mounts cannot be read", &error))?;
+    let known: Vec<PathBuf> = running.iter().map(|found| found.record.mountpoint.clone()).collect();
     let mounts = running.into_iter().filter_map(|found| match ask(found, Vec::new()) {
         Ok(status) => Some(status),
         Err(failure) => {
@@ -73,7 +74,9 @@ fn report_all(folders: &Folders) -> Result<Report, Failure> {
     });
     let mounts = mounts.collect();
     let entries = mount_table::ours().map_err(|error| system("The mounts cannot be read", &error))?;
-    let dead = entries.into_iter().map(|entry| entry.mountpoint).filter(|path| mountpoint::is_stale(path));
+    let is_known = |path: &PathBuf| known.contains(path);
+    let others = entries.into_iter().map(|entry| entry.mountpoint).filter(|path| !is_known(path));
+    let dead = others.filter(|path| mountpoint::is_stale(path));
     Ok(Report { mounts, dead: dead.collect() })
 }
 
@@ -97,12 +100,12 @@ fn report_paths(folders: &Folders, paths: &[PathBuf]) -> Result<Report, Failure>
 
 /// Returns the mountpoint that a path is at or in, and the path inside of it.
 pub(super) fn mount_of(folders: &Folders, path: &Path) -> Result<(PathBuf, Option<PathBuf>), Failure> {
-    let path = locate(path)?;
     let entries = mount_table::ours().map_err(|error| system("The mounts cannot be read", &error))?;
-    let mounted = entries.into_iter().map(|entry| entry.mountpoint);
+    let mounted: Vec<PathBuf> = entries.into_iter().map(|entry| entry.mountpoint).collect();
+    let path = locate(path, &mounted)?;
     let draining =
         place::running(folders).unwrap_or_default().into_iter().map(|found| found.record.mountpoint);
-    let around = mounted.chain(draining).filter(|mountpoint| path.starts_with(mountpoint));
+    let around = mounted.into_iter().chain(draining).filter(|mountpoint| path.starts_with(mountpoint));
     match around.max_by_key(|mountpoint| mountpoint.as_os_str().len()) {
         Some(mountpoint) => {
             let inside = path.strip_prefix(&mountpoint).ok().filter(|rest| !rest.as_os_str().is_empty());
@@ -119,19 +122,19 @@ pub(super) fn mount_of(folders: &Folders, path: &Path) -> Result<(PathBuf, Optio
     }
 }
 
-/// Returns the path without symlinks before its last part, which may be one itself, may be
-/// missing, or may be the mountpoint of a dead process.
-fn locate(path: &Path) -> Result<PathBuf, Failure> {
-    if let Ok(resolved) = mountpoint::resolve(path)
-        && !path.is_symlink()
+/// Returns the path without symlinks; inside of a mount the last part may be one, or missing.
+/// The mounts themselves are not asked: their processes may be dead, or hang.
+fn locate(path: &Path, mounts: &[PathBuf]) -> Result<PathBuf, Failure> {
+    let absolute = arguments::absolute(path.to_owned())?;
+    if let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name())
+        && let Ok(parent) = mountpoint::resolve(parent)
     {
-        return Ok(resolved);
+        let place = parent.join(name);
+        if mounts.iter().any(|mount| place.starts_with(mount)) {
+            return Ok(place);
+        }
     }
-    let path = arguments::absolute(path.to_owned())?;
-    match (path.parent().map(mountpoint::resolve), path.file_name()) {
-        (Some(Ok(parent)), Some(name)) => Ok(parent.join(name)),
-        _ => Ok(path),
-    }
+    Ok(mountpoint::resolve(path).unwrap_or(absolute))
 }
 
 /// Returns the running mount at a mountpoint, or says why there is none to ask.

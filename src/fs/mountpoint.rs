@@ -7,11 +7,15 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
 use super::mount::{self, Detach};
 use super::mount_table::{self, MountEntry};
+
+/// How long a living daemon may take to be known as living.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A directory that was found fit to be mounted on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,9 +114,18 @@ impl Mountpoint {
 /// Returns whether the daemon of the mount at `path` is dead.
 ///
 /// Asks for the filesystem's totals, which is the one question that the kernel never answers
-/// from its cache.
+/// from its cache. A daemon that lives but hangs is not waited for: it is not dead.
 pub fn is_stale(path: &Path) -> bool {
-    is_dead(rustix::fs::statvfs(path).map(|_| ()))
+    let path = path.to_owned();
+    let (tell, told) = std::sync::mpsc::channel();
+    let ask = move || {
+        // Nobody listens any more if it took too long.
+        tell.send(is_dead(rustix::fs::statvfs(&path).map(|_| ()))).ok();
+    };
+    match std::thread::Builder::new().name("is-stale".to_owned()).spawn(ask) {
+        Ok(_) => told.recv_timeout(PATIENCE).unwrap_or(false),
+        Err(_) => false,
+    }
 }
 
 /// After the daemon's death the kernel says one or the other, depending on how far it is.
@@ -120,24 +133,21 @@ fn is_dead(answer: rustix::io::Result<()>) -> bool {
     matches!(answer, Err(Errno::NOTCONN | Errno::CONNABORTED))
 }
 
-/// Returns the path without symlinks, also if the mount on it is dead.
+/// Returns the path without symlinks. A mount at exactly this path is not asked: its daemon
+/// may be dead, or hang.
 pub fn resolve(path: &Path) -> Result<PathBuf, MountpointError> {
-    match std::fs::canonicalize(path) {
-        Ok(resolved) => Ok(resolved),
-        Err(error) => resolve_parent(path, error),
+    match mounted_at(path) {
+        Some(mountpoint) => Ok(mountpoint),
+        None => std::fs::canonicalize(path).map_err(|error| refusal(path, error)),
     }
 }
 
-fn resolve_parent(path: &Path, error: io::Error) -> Result<PathBuf, MountpointError> {
-    let is_stale = error.raw_os_error() == Some(Errno::NOTCONN.raw_os_error());
-    match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) if is_stale => {
-            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-            let parent = std::fs::canonicalize(parent).map_err(|error| refusal(path, error))?;
-            Ok(parent.join(name))
-        }
-        _ => Err(refusal(path, error)),
-    }
+/// Returns the path without symlinks if something is mounted there.
+fn mounted_at(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    let place = std::fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?);
+    mount_table::topmost_at(&place).ok()??;
+    Some(place)
 }
 
 fn refusal(path: &Path, source: io::Error) -> MountpointError {

@@ -85,6 +85,20 @@ fn a_lazy_umount_detaches_a_busy_mount_and_the_process_flushes() {
 }
 
 #[test]
+fn a_process_that_hangs_is_named_and_can_be_left() {
+    let person = Person::new();
+    person.mount(&person.source(), &[]);
+    let pid = person.daemon();
+    signal(pid, Signal::STOP);
+    let said = person.run(&["status", &person.path("mnt")]);
+    said.fails_with(2, &["does not answer", &format!("kill {pid}")]);
+    person.run(&["umount", "--lazy", &person.path("mnt")]).says(&["Detached"]);
+    assert!(!person.is_mounted());
+    signal(pid, Signal::CONT);
+    wait_until("the process has ended", || !is_alive(pid));
+}
+
+#[test]
 fn the_systems_own_umount_is_followed_by_a_flush() {
     let person = Person::new();
     person.mount(&person.source(), &["--write-back=1h"]);
