@@ -124,13 +124,20 @@ fn announce(notifier: &Notifier, seen: &Seen) -> io::Result<()> {
         // From offset 0 to the end; a negative offset means "attributes only" and never waits.
         Seen::Content(ino) => notifier.inval_inode(INodeNo(*ino), 0, 0),
         Seen::Attributes(ino) => notifier.inval_inode(INodeNo(*ino), -1, 0),
-        Seen::Entry { parent, name } => notifier.inval_entry(INodeNo(*parent), name.as_ref()),
+        Seen::Entry { parent, name } => forget_entry(notifier, INodeNo(*parent), name),
     };
     match told {
         // The kernel does not know the inode or the name: there is nothing to forget.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         told => told,
     }
+}
+
+/// Makes the kernel forget what a name means, and the listing that it keeps of the folder.
+fn forget_entry(notifier: &Notifier, folder: INodeNo, name: &str) -> io::Result<()> {
+    notifier.inval_entry(folder, name.as_ref())?;
+    // If nobody asked for the name the kernel has nothing to forget, and has left the listing.
+    notifier.inval_inode(folder, 0, 0)
 }
 
 #[cfg(test)]

@@ -93,6 +93,23 @@ fn what_others_write_is_seen_though_the_kernel_had_it() {
 }
 
 #[test]
+fn a_listing_that_the_kernel_keeps_follows_others_though_nobody_asked_for_their_names() {
+    let world = World::with(&[("d/a", b"one")]);
+    let listed = || {
+        let names = fs::read_dir(world.path("d")).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort_unstable();
+        names
+    };
+    assert_eq!(listed(), ["a"]);
+    assert_eq!(listed(), ["a"]);
+    world.publish(&[("d/a", b"one"), ("d/b", b"new"), ("d/e/f", b"new")]);
+    assert_eq!(listed(), ["a", "b", "e"]);
+    world.publish(&[("d/b", b"new"), ("d/c", b"newer"), ("d/e/f", b"new")]);
+    assert_eq!(listed(), ["b", "c", "e"]);
+}
+
+#[test]
 fn folders_that_others_make_are_seen_though_the_kernel_knew_of_none() {
     let world = World::with(&[("a", b"one")]);
     assert_eq!(errno(fs::metadata(world.path("new"))), libc::ENOENT);

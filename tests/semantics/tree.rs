@@ -59,6 +59,10 @@ fn looking_around_sends_no_request() {
 fn what_others_publish_appears() {
     let world = World::new(&[("old", b"old"), ("gone", b"gone")], &BUSY);
     let other = world.another(&BUSY);
+    let listed = || fs::read_dir(world.path("")).unwrap().count();
+    assert_eq!((listed(), listed()), (2, 2));
+    write(other.mnt("unheard of"), b"new");
+    wait_until("a name that nobody asked for is listed", || listed() == 3);
     assert_eq!(read(world.path("old")).unwrap(), b"old");
     assert_eq!(errno(read(world.path("new/file"))), libc::ENOENT);
     assert!(world.path("gone").exists());
