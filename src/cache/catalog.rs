@@ -8,33 +8,29 @@ use std::fs::File;
 use std::path::{Path as FsPath, PathBuf};
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, params};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use rusqlite::Connection;
 
 use super::error::{CacheError, Result};
 use super::journal::{self, Journal};
-use super::rows::{ContentId, RowOp, Rows};
+use super::rows::{RowOp, Rows};
+use super::tables::{self, unusable};
 use crate::os::crash_point::{Step, reached};
 use crate::os::durable_file;
 
 /// Journal size from which a fold is worth its while.
 const FOLD_ABOVE_BYTES: u64 = 4 << 20;
 
-const SCHEMA: &str = "
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = FULL;
-    CREATE TABLE IF NOT EXISTS inodes (ino INTEGER PRIMARY KEY, row TEXT NOT NULL) STRICT;
-    CREATE TABLE IF NOT EXISTS names (path TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS tombstones (path TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS contents (id TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-";
+/// The setting with which each journal begins: how many came before it.
+const JOURNAL: &str = "journal";
+/// The setting that says how many journals the database holds.
+const FOLDED: &str = "folded-journals";
 
 /// The catalog of one cache folder.
 #[derive(Debug)]
 pub struct Catalog {
     folder: PathBuf,
+    /// The journal's number; held while it is folded, so that one fold follows the other.
+    number: Mutex<u64>,
     journal: Mutex<Journal>,
     database: Mutex<Connection>,
 }
@@ -44,16 +40,25 @@ impl Catalog {
     ///
     /// Fails with [`CacheError::Catalog`] if the database is damaged.
     pub fn open(folder: &FsPath) -> Result<(Self, Rows)> {
-        let database = open_database(&folder.join("catalog.db"))?;
-        let mut rows = load(&database, folder)?;
+        let database = tables::open(&folder.join("catalog.db"))?;
+        let mut rows = tables::load(&database, folder)?;
         let aside = folder.join("journal.folding");
         let set_aside = aside.exists();
         let (old, _) = journal::read_all(&aside).map_err(CacheError::io("Reading", &aside))?;
         let path = folder.join("journal");
-        let (journal, new) = Journal::open(&path).map_err(CacheError::io("Opening", &path))?;
+        let (mut journal, new) = Journal::open(&path).map_err(CacheError::io("Opening", &path))?;
+        let next = check_sequence(&rows, &old, &new)
+            .ok_or_else(|| unusable(folder, "it is older or newer than its journal"))?;
+        if new.is_empty() {
+            journal.append(&[number(JOURNAL, next)]).map_err(CacheError::io("Writing", &path))?;
+        }
         old.into_iter().chain(new).flatten().for_each(|op| rows.apply(op));
-        let catalog =
-            Self { folder: folder.to_owned(), journal: Mutex::new(journal), database: Mutex::new(database) };
+        let catalog = Self {
+            folder: folder.to_owned(),
+            number: Mutex::new(next),
+            journal: Mutex::new(journal),
+            database: Mutex::new(database),
+        };
         if set_aside {
             catalog.fold_aside()?;
         }
@@ -91,21 +96,37 @@ impl Catalog {
 
     /// Folds the journal into the database.
     pub fn fold(&self) -> Result<()> {
-        self.set_journal_aside()?;
+        let mut number = self.number.lock();
+        self.set_journal_aside(&mut number)?;
         self.fold_aside()
     }
 
-    fn set_journal_aside(&self) -> Result<()> {
-        let aside = self.aside();
+    /// Puts a fresh journal in the place of the one that is to be folded.
+    fn set_journal_aside(&self, count: &mut u64) -> Result<()> {
+        let (aside, next) = (self.aside(), self.folder.join("journal.next"));
         if aside.exists() {
             self.fold_aside()?;
         }
         let mut journal = self.journal.lock();
         journal.sync().map_err(|source| self.journal_failed(source))?;
         let path = journal.path().to_owned();
-        durable_file::rename(&path, &aside).map_err(CacheError::io("Setting aside", &path))?;
-        let (fresh, _) = Journal::open(&path).map_err(CacheError::io("Opening", &path))?;
+        // All that can fail comes before the old journal is moved.
+        std::fs::remove_file(&next).ok();
+        let (mut fresh, _) = Journal::open(&next).map_err(CacheError::io("Opening", &next))?;
+        fresh
+            .append(&[number(JOURNAL, *count + 1)])
+            .and_then(|()| fresh.sync())
+            .map_err(CacheError::io("Writing", &next))?;
+        durable_file::rename_unsynced(&path, &aside).map_err(CacheError::io("Setting aside", &path))?;
+        if let Err(failed) = durable_file::rename_unsynced(&next, &path) {
+            durable_file::rename_unsynced(&aside, &path).map_err(CacheError::io("Putting back", &path))?;
+            return Err(CacheError::io("Renaming", &next)(failed));
+        }
+        fresh.moved_to(&path);
+        *count += 1;
         *journal = fresh;
+        drop(journal);
+        durable_file::sync_folder_of(&path).map_err(CacheError::io("Setting aside", &path))?;
         reached(Step::JournalRotated);
         Ok(())
     }
@@ -113,7 +134,8 @@ impl Catalog {
     fn fold_aside(&self) -> Result<()> {
         let aside = self.aside();
         let (groups, _) = journal::read_all(&aside).map_err(CacheError::io("Reading", &aside))?;
-        self.write_rows(groups.into_iter().flatten())?;
+        let folded = number_of(&groups).map(|count| number(FOLDED, count + 1));
+        self.write_rows(groups.into_iter().flatten().chain(folded))?;
         reached(Step::JournalFolded);
         match std::fs::remove_file(&aside) {
             Err(failed) if failed.kind() != std::io::ErrorKind::NotFound => {
@@ -128,7 +150,7 @@ impl Catalog {
         let failed = |source| CacheError::Catalog { path: self.folder.join("catalog.db"), source };
         let transaction = database.transaction().map_err(failed)?;
         for op in ops {
-            write_row(&transaction, op).map_err(failed)?;
+            tables::write_row(&transaction, op).map_err(failed)?;
         }
         transaction.commit().map_err(failed)
     }
@@ -142,123 +164,33 @@ impl Catalog {
     }
 }
 
-fn open_database(path: &FsPath) -> Result<Connection> {
-    let failed = |source| CacheError::Catalog { path: path.to_owned(), source };
-    let database = Connection::open(path).map_err(failed)?;
-    database.execute_batch(SCHEMA).map_err(failed)?;
-    let verdict: String =
-        database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
-    if verdict != "ok" {
-        let source = rusqlite::Error::InvalidColumnName(verdict);
-        return Err(CacheError::Catalog { path: path.to_owned(), source });
-    }
-    Ok(database)
+/// Returns the number of the journal, if what was read follows on what the database holds;
+/// otherwise one of them is older than the other, and together they mean nothing.
+fn check_sequence(rows: &Rows, aside: &[Vec<RowOp>], journal: &[Vec<RowOp>]) -> Option<u64> {
+    let folded = rows.settings.get(FOLDED).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let expected = match number_of(aside) {
+        Some(aside) if folded == aside || folded == aside + 1 => aside + 1,
+        Some(_) => return None,
+        None => folded,
+    };
+    number_of(journal).is_none_or(|number| number == expected).then_some(expected)
 }
 
-fn load(database: &Connection, folder: &FsPath) -> Result<Rows> {
-    let failed = |source| CacheError::Catalog { path: folder.join("catalog.db"), source };
-    let mut rows = Rows::default();
-    each(database, "SELECT ino, row FROM inodes", |key: i64, row| {
-        rows.inodes.insert(key.cast_unsigned(), row);
-    })
-    .map_err(failed)?;
-    each(database, "SELECT path, row FROM names", |key: String, row| {
-        rows.names.insert(key.into(), row);
-    })
-    .map_err(failed)?;
-    each(database, "SELECT path, row FROM tombstones", |key: String, row| {
-        rows.tombstones.insert(key.into(), row);
-    })
-    .map_err(failed)?;
-    each(database, "SELECT id, row FROM contents", |key: String, row| {
-        rows.contents.insert(ContentId(key.into()), row);
-    })
-    .map_err(failed)?;
-    each_text(database, "SELECT name, value FROM settings", |name, value| {
-        rows.settings.insert(name, value);
-    })
-    .map_err(failed)?;
-    Ok(rows)
-}
-
-fn each<K: rusqlite::types::FromSql, V: DeserializeOwned>(
-    database: &Connection,
-    query: &str,
-    mut keep: impl FnMut(K, V),
-) -> rusqlite::Result<()> {
-    let mut statement = database.prepare(query)?;
-    let mut found = statement.query([])?;
-    while let Some(row) = found.next()? {
-        let text = row.get_ref(1)?.as_str()?;
-        let value = serde_json::from_str(text).map_err(|e| {
-            rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, e.into())
-        })?;
-        keep(row.get(0)?, value);
-    }
-    Ok(())
-}
-
-fn each_text(
-    database: &Connection,
-    query: &str,
-    mut keep: impl FnMut(String, String),
-) -> rusqlite::Result<()> {
-    let mut statement = database.prepare(query)?;
-    let mut found = statement.query([])?;
-    while let Some(row) = found.next()? {
-        keep(row.get(0)?, row.get(1)?);
-    }
-    Ok(())
-}
-
-fn write_row(database: &Connection, op: RowOp) -> rusqlite::Result<()> {
-    match op {
-        RowOp::Inode(ino, row) => run(
-            database,
-            "INSERT OR REPLACE INTO inodes VALUES (?1, ?2)",
-            params![ino.cast_signed(), json(&row)?],
-        ),
-        RowOp::NoInode(ino) => run(database, "DELETE FROM inodes WHERE ino = ?1", params![ino.cast_signed()]),
-        RowOp::Name(path, row) => {
-            run(database, "INSERT OR REPLACE INTO names VALUES (?1, ?2)", params![&*path, json(&row)?])
-        }
-        RowOp::NoName(path) => run(database, "DELETE FROM names WHERE path = ?1", params![&*path]),
-        RowOp::Tombstone(path, row) => {
-            run(database, "INSERT OR REPLACE INTO tombstones VALUES (?1, ?2)", params![&*path, json(&row)?])
-        }
-        RowOp::NoTombstone(path) => run(database, "DELETE FROM tombstones WHERE path = ?1", params![&*path]),
-        RowOp::Content(id, row) => {
-            run(database, "INSERT OR REPLACE INTO contents VALUES (?1, ?2)", params![&*id.0, json(&row)?])
-        }
-        RowOp::Extent(id, start, end) => write_extent(database, &id, start, end),
-        RowOp::NoContent(id) => run(database, "DELETE FROM contents WHERE id = ?1", params![&*id.0]),
-        RowOp::Setting(name, value) => {
-            run(database, "INSERT OR REPLACE INTO settings VALUES (?1, ?2)", params![name, value])
-        }
+/// Returns the number with which a journal begins; `None` if nothing of it is left.
+fn number_of(groups: &[Vec<RowOp>]) -> Option<u64> {
+    match groups.first()?.first()? {
+        RowOp::Setting(name, value) if name == JOURNAL => value.parse().ok(),
+        _ => None,
     }
 }
 
-fn write_extent(database: &Connection, id: &ContentId, start: u64, end: u64) -> rusqlite::Result<()> {
-    let mut rows = Rows::default();
-    each(database, &format!("SELECT id, row FROM contents WHERE id = '{}'", id.0), |key: String, row| {
-        rows.contents.insert(ContentId(key.into()), row);
-    })?;
-    rows.apply(RowOp::Extent(id.clone(), start, end));
-    let row = rows.contents.remove(id).unwrap_or_default();
-    run(database, "INSERT OR REPLACE INTO contents VALUES (?1, ?2)", params![&*id.0, json(&row)?])
-}
-
-fn run(database: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) -> rusqlite::Result<()> {
-    database.prepare_cached(sql)?.execute(values).map(drop)
-}
-
-fn json<T: Serialize>(row: &T) -> rusqlite::Result<String> {
-    serde_json::to_string(row).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))
+fn number(name: &str, value: u64) -> RowOp {
+    RowOp::Setting(name.to_owned(), value.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::{Inode, Kind, Name, Stamp};
+    use super::super::rows::{ContentId, Inode, Kind, Name, Stamp};
     use super::*;
 
     fn inode() -> Inode {
@@ -302,13 +234,14 @@ mod tests {
     fn notes_are_found_again_from_the_journal_and_from_the_database() {
         let folder = tempfile::tempdir().unwrap();
         let (catalog, empty) = Catalog::open(folder.path()).unwrap();
-        assert!(empty.inodes.is_empty());
+        assert!(empty.inodes.is_empty() && empty.names.is_empty());
         catalog.note(&group()).unwrap();
         drop(catalog);
         let (catalog, rows) = Catalog::open(folder.path()).unwrap();
         check(&rows);
+        let before = catalog.journal.lock().bytes();
         catalog.fold().unwrap();
-        assert_eq!(catalog.journal.lock().bytes(), 0);
+        assert!(catalog.journal.lock().bytes() < before);
         drop(catalog);
         let (catalog, rows) = Catalog::open(folder.path()).unwrap();
         check(&rows);
@@ -323,7 +256,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (catalog, _) = Catalog::open(folder.path()).unwrap();
         catalog.note(&[RowOp::Setting("n".into(), "old".into())]).unwrap();
-        catalog.set_journal_aside().unwrap();
+        catalog.set_journal_aside(&mut 0).unwrap();
         catalog.note(&[RowOp::Setting("n".into(), "new".into())]).unwrap();
         drop(catalog);
         let (catalog, rows) = Catalog::open(folder.path()).unwrap();

@@ -4,24 +4,25 @@
 //! if it is present; from there on every byte is real. A fill writes only bytes that are
 //! absent at that moment, so it can never overwrite what was written meanwhile.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
-use serde::{Deserialize, Serialize};
 
+use super::counted::Counted;
 use super::error::{CacheError, Result};
-use super::rows::{ContentId, ContentRow, Path, Remote};
+use super::rows::{ContentId, ContentRow};
 use super::watermark::ChangeToken;
 use crate::os::crash_point::{Step, reached};
+use crate::os::durable_file;
 
-/// The extended attribute that says whose content a file is while it is dirty.
-const ORIGIN: &str = "user.bayou.origin";
+/// The unit in which stat(2) counts what a file takes.
+const BLOCK_BYTES: u64 = 512;
 
 /// One content file. Lock order: a content's state before the tree of names.
 #[derive(Debug)]
@@ -32,6 +33,10 @@ pub struct Content {
     state: Mutex<ContentState>,
     /// When it was last used, by the cache's own count of uses.
     pub(super) used: AtomicU64,
+    /// How much of the cache's size it is.
+    pub(super) counted: Counted,
+    /// Held while it is written to the disk: two durable points of one file follow each other.
+    pub(super) writing_down: Mutex<()>,
 }
 
 /// What is known of a content file while it is locked.
@@ -46,15 +51,12 @@ pub struct ContentState {
     pub(super) point: Option<u64>,
     /// Whether bytes below that length changed since it began.
     pub(super) point_spoiled: bool,
-}
-
-/// Whose content a file is, kept with the file itself in case the catalog is lost.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
-    /// The path of the dirty file.
-    pub path: Path,
-    /// The version it derives from; `None` if it is new.
-    pub base: Option<Remote>,
+    /// Whether presence that the catalog does not know must go with the next note.
+    pub(super) unnoted: bool,
+    /// Whether parts of the file may be holes that take no room on the disk.
+    sparse: bool,
+    /// The room that it took when it was found.
+    room: Option<u64>,
 }
 
 /// What a read found.
@@ -69,8 +71,24 @@ pub enum ReadOutcome {
 impl Content {
     pub(super) fn at(folder: &FsPath, id: ContentId, row: ContentRow, len: u64) -> Self {
         let path = path_of(folder, &id);
-        let state = ContentState { file: None, row, len, point: None, point_spoiled: false };
-        Self { id, path, state: Mutex::new(state), used: AtomicU64::new(0) }
+        let state = ContentState {
+            file: None,
+            row,
+            len,
+            point: None,
+            point_spoiled: false,
+            unnoted: false,
+            sparse: len > 0,
+            room: None,
+        };
+        Self {
+            id,
+            path,
+            state: Mutex::new(state),
+            used: AtomicU64::new(0),
+            counted: Counted::nothing(),
+            writing_down: Mutex::new(()),
+        }
     }
 
     /// Locks the content: nobody reads the state, writes or fills while it is held.
@@ -91,7 +109,7 @@ impl Content {
             if failed.kind() != io::ErrorKind::NotFound {
                 return Err(failed);
             }
-            std::fs::create_dir_all(folder)?;
+            make_shelf(folder)?;
             open_new(&self.path)
         });
         let file = made.map_err(CacheError::io("Creating", &self.path))?;
@@ -100,35 +118,6 @@ impl Content {
         }
         state.file = Some(Arc::new(file));
         Ok(())
-    }
-
-    /// Writes down whose content this is, with the file itself.
-    pub(super) fn stamp(&self, origin: &Origin) -> Result<()> {
-        let file = self.lock().file(&self.path)?;
-        self.stamp_file(&file, origin)
-    }
-
-    /// As [`Content::stamp`], for who holds the lock.
-    pub(super) fn stamp_file(&self, file: &File, origin: &Origin) -> Result<()> {
-        let text = serde_json::to_vec(origin).unwrap_or_default();
-        match rustix::fs::fsetxattr(file, ORIGIN, &text, rustix::fs::XattrFlags::empty()) {
-            Ok(()) => {
-                reached(Step::ContentStamped);
-                Ok(())
-            }
-            // Without attributes only the second copy of this knowledge is lost.
-            Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
-            Err(failed) => Err(CacheError::io("Marking", &self.path)(failed.into())),
-        }
-    }
-
-    /// Removes the note of whose content this is: the bucket has it.
-    pub(super) fn unstamp(&self) -> Result<()> {
-        let file = self.lock().file(&self.path)?;
-        match rustix::fs::fremovexattr(&*file, ORIGIN) {
-            Ok(()) | Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => Ok(()),
-            Err(failed) => Err(CacheError::io("Unmarking", &self.path)(failed.into())),
-        }
     }
 
     /// Reads a range, if all of it is present.
@@ -162,27 +151,15 @@ impl Content {
         Ok(bytes)
     }
 
-    /// Returns whether all of it was fetched and none of it is surely on the disk yet.
+    /// Returns whether all of it is here, but not all of it surely on the disk yet.
     pub(super) fn is_only_in_memory(&self) -> bool {
         let state = self.lock();
-        state.row.fill_limit == state.len && state.is_complete() && state.row.durable_len.is_none()
+        state.is_complete() && (state.row.durable_len != Some(state.len) || state.row.overwriting)
     }
 
     /// Writes fetched bytes where they are still absent; returns the bytes newly present.
     pub fn fill(&self, offset: u64, bytes: &[u8]) -> Result<u64> {
-        let mut state = self.lock();
-        let file = state.file(&self.path)?;
-        let end = (offset + bytes.len() as u64).min(state.row.fill_limit);
-        let gaps = if offset < end { state.row.present.missing(offset..end) } else { Vec::new() };
-        let mut filled = 0;
-        for gap in gaps {
-            let part = &bytes[(gap.start - offset) as usize..(gap.end - offset) as usize];
-            file.write_all_at(part, gap.start).map_err(CacheError::io("Filling", &self.path))?;
-            filled += gap.end - gap.start;
-            state.row.present.insert(gap);
-        }
-        reached(Step::HydrateWritten);
-        Ok(filled)
+        self.lock().fill(&self.path, offset, bytes)
     }
 
     /// Returns an open handle to the content file.
@@ -230,7 +207,52 @@ impl ContentState {
 
     /// Returns how many bytes of the file are on the local disk.
     pub fn local_bytes(&self) -> u64 {
-        self.row.present.bytes() + self.len.saturating_sub(self.row.fill_limit)
+        let known = self.row.present.bytes() + self.len.saturating_sub(self.row.fill_limit);
+        if !self.sparse {
+            return known;
+        }
+        // Holes beyond the fill limit are real bytes that take no room.
+        let meta = self.file.as_ref().and_then(|file| file.metadata().ok());
+        meta.as_ref().map(room).or(self.room).map_or(known, |room| known.min(room))
+    }
+
+    /// Takes over what the file was found to be.
+    pub(super) fn take_over(&mut self, meta: &Metadata) {
+        self.room = Some(room(meta));
+        if self.row.fill_limit > self.len {
+            // It was cut, and that was not noted any more: what follows is zeros.
+            self.row.fill_limit = self.len;
+            self.row.present.cut_from(self.len);
+            self.row.durable_present.cut_from(self.len);
+            self.unnoted = true;
+        }
+    }
+
+    /// Writes fetched bytes where they are still absent; returns the bytes newly present.
+    pub(super) fn fill(&mut self, path: &FsPath, offset: u64, bytes: &[u8]) -> Result<u64> {
+        let file = self.file(path)?;
+        let end = (offset + bytes.len() as u64).min(self.row.fill_limit);
+        let gaps = if offset < end { self.row.present.missing(offset..end) } else { Vec::new() };
+        let mut filled = 0;
+        for gap in gaps {
+            let part = &bytes[(gap.start - offset) as usize..(gap.end - offset) as usize];
+            file.write_all_at(part, gap.start).map_err(CacheError::io("Filling", path))?;
+            filled += gap.end - gap.start;
+            self.row.present.insert(gap);
+        }
+        reached(Step::HydrateWritten);
+        Ok(filled)
+    }
+
+    /// Gives up what is known to be durable, unless that is all there is: these bytes are
+    /// about to be in the bucket, and an older, shorter file must never be pushed over them.
+    pub(super) fn outgrow_durable_point(&mut self) -> bool {
+        self.point = self.point.filter(|&point| point >= self.len);
+        let outgrown = self.row.durable_len.is_some_and(|durable| durable < self.len);
+        if outgrown {
+            self.row.durable_len = None;
+        }
+        outgrown
     }
 
     /// Returns whether bytes that a durable point covered would change.
@@ -254,6 +276,7 @@ impl ContentState {
             self.len = file.metadata().map_or(self.len, |meta| meta.len());
             return Err(CacheError::io("Writing", path)(failed));
         }
+        self.sparse |= offset > self.len;
         self.len = self.len.max(end);
         let noted = offset..end.min(self.row.fill_limit);
         if noted.start >= noted.end || self.row.present.covers(noted.clone()) {
@@ -270,9 +293,15 @@ impl ContentState {
         file.set_len(len).map_err(CacheError::io("Truncating", path))?;
         self.row.fill_limit = self.row.fill_limit.min(len);
         self.row.present.cut_from(self.row.fill_limit);
+        self.row.durable_present.cut_from(self.row.fill_limit);
+        self.sparse |= len > self.len;
         self.len = len;
         Ok(())
     }
+}
+
+fn room(meta: &Metadata) -> u64 {
+    meta.blocks() * BLOCK_BYTES
 }
 
 /// Returns where the content with this id is.
@@ -281,11 +310,13 @@ pub(super) fn path_of(folder: &FsPath, id: &ContentId) -> PathBuf {
     folder.join(shelf).join(&*id.0)
 }
 
-/// Returns whose content a file is, if that is written down with it.
-pub(super) fn origin_of(path: &FsPath) -> Option<Origin> {
-    let mut text = vec![0; 16 << 10];
-    let length = rustix::fs::getxattr(path, ORIGIN, &mut text).ok()?;
-    serde_json::from_slice(&text[..length]).ok()
+/// Makes a folder of content files; a power cut does not undo that.
+fn make_shelf(folder: &FsPath) -> io::Result<()> {
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(failed) if failed.kind() != io::ErrorKind::AlreadyExists => Err(failed),
+        Err(_) => Ok(()),
+        Ok(()) => durable_file::sync_folder_of(folder),
+    }
 }
 
 fn open_new(path: &FsPath) -> io::Result<File> {
@@ -351,16 +382,5 @@ mod tests {
         assert_eq!(content.read(0..8).unwrap(), missing(0, 4));
         content.fill(0, b"0123456789").unwrap();
         assert_eq!(content.read(0..8).unwrap(), ReadOutcome::Data(b"0123\0\0\0\0".to_vec()));
-    }
-
-    #[test]
-    fn a_file_says_whose_content_it_is_until_it_is_clean() {
-        let folder = tempfile::tempdir().unwrap();
-        let content = content(folder.path(), 0);
-        let origin = Origin { path: "a/b".into(), base: None };
-        content.stamp(&origin).unwrap();
-        assert_eq!(origin_of(content.path()), Some(origin));
-        content.unstamp().unwrap();
-        assert_eq!(origin_of(content.path()), None);
     }
 }

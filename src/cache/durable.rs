@@ -12,6 +12,7 @@ use super::content::Content;
 use super::error::{CacheError, Result};
 use super::rows::{Ino, RowOp};
 use crate::os::crash_point::{Step, reached};
+use crate::os::durable_file;
 
 /// How many clean files one durable point covers.
 const CLEAN_FILES_A_POINT: usize = 256;
@@ -22,21 +23,27 @@ impl Cache {
     /// Writes all dirty content, and some of what was hydrated, to the disk.
     pub fn durable_point(&self) -> Result<()> {
         let mut any = false;
+        let mut failed = None;
         for content in self.contents_to_write_down() {
-            any |= self.write_down(&content)?;
+            match self.write_down(&content) {
+                Ok(written) => any |= written,
+                // One file that cannot be written must not keep the others from it.
+                Err(one) => failed = failed.or(Some(one)),
+            }
         }
         if any {
             self.catalog.sync()?;
             reached(Step::LocallyDurable);
         }
         self.close_idle_files();
-        self.catalog.fold_if_large()
+        self.catalog.fold_if_large()?;
+        failed.map_or(Ok(()), Err)
     }
 
     /// Closes the content files that were used longest ago, so that descriptors do not run out.
     fn close_idle_files(&self) {
-        let contents = self.contents.lock();
-        let mut open: Vec<&Arc<Content>> = contents.values().filter(|content| content.is_open()).collect();
+        let mut open = self.all_contents();
+        open.retain(|content| content.is_open());
         if open.len() > OPEN_FILES {
             open.sort_unstable_by_key(|content| std::cmp::Reverse(content.used.load(Ordering::Relaxed)));
             open[OPEN_FILES..].iter().for_each(|content| content.close());
@@ -63,14 +70,25 @@ impl Cache {
             let dirty = names.pending().keys().filter_map(|path| names.at(path).ok()?.1.content.clone());
             dirty.collect()
         };
-        let contents = self.contents.lock();
-        let dirty: Vec<_> = ids.iter().filter_map(|id| contents.get(id).map(Arc::clone)).collect();
-        let hydrated = contents.values().filter(|content| content.is_only_in_memory()).map(Arc::clone);
-        dirty.iter().map(Arc::clone).chain(hydrated.take(CLEAN_FILES_A_POINT)).collect()
+        let mut wanted: Vec<_> = {
+            let contents = self.contents.lock();
+            ids.iter().filter_map(|id| contents.get(id).map(Arc::clone)).collect()
+        };
+        let mut hydrated = self.all_contents();
+        hydrated.retain(|content| content.is_only_in_memory());
+        hydrated.truncate(CLEAN_FILES_A_POINT);
+        wanted.extend(hydrated);
+        wanted
+    }
+
+    /// Returns all contents: their states are locked only when the list of them is not.
+    fn all_contents(&self) -> Vec<Arc<Content>> {
+        self.contents.lock().values().map(Arc::clone).collect()
     }
 
     fn write_down(&self, content: &Content) -> Result<bool> {
-        let file = {
+        let _one_at_a_time = content.writing_down.lock();
+        let (file, present, new) = {
             let mut state = content.lock();
             if state.row.durable_len == Some(state.len) && !state.row.overwriting {
                 return Ok(false);
@@ -78,11 +96,18 @@ impl Cache {
             let len = state.len;
             state.point = Some(len);
             state.point_spoiled = false;
-            state.file(content.path())?
+            (state.file(content.path())?, state.row.present.clone(), state.row.durable_len.is_none())
         };
-        file.sync_data().map_err(CacheError::io("Writing down", content.path()))?;
+        let path = content.path();
+        file.sync_data().map_err(CacheError::io("Writing down", path))?;
+        if new {
+            durable_file::sync_folder_of(path).map_err(CacheError::io("Writing down", path))?;
+        }
         let mut state = content.lock();
         state.row.durable_len = state.point.take().map(|point| point.min(state.len));
+        state.row.durable_present = present;
+        let limit = state.row.fill_limit;
+        state.row.durable_present.cut_from(limit);
         state.row.overwriting = state.point_spoiled;
         let row = state.row.clone();
         self.catalog.note(&[RowOp::Content(content.id.clone(), Box::new(row))])?;

@@ -4,15 +4,20 @@
 //! if a power cut could otherwise mistake changed bytes for clean ones), writes the content
 //! file and notes the extent. Reads of what is absent say what must be fetched.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Cache;
-use super::content::{Content, ContentState, Origin, ReadOutcome};
+use super::content::{Content, ContentState, ReadOutcome};
 use super::error::{CacheError, Result};
 use super::names::Names;
-use super::rows::{Ino, Inode, Path, RowOp};
+use super::origin::Origin;
+use super::rows::{Ino, Inode, Kind, Path, Remote, RowOp};
 use super::watermark::ChangeToken;
 use crate::os::crash_point::{Step, reached};
+
+/// How often a change begins anew because the file got another content under it.
+const MOST_TRIES: usize = 16;
 
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +40,10 @@ impl Cache {
         let inode = names.inode_mut(ino)?;
         if inode.is_folder() {
             return Err(CacheError::IsAFolder(inode.path.as_deref().unwrap_or("").to_owned()));
+        }
+        if inode.path.is_none() && inode.opens == 0 {
+            // Its content went with its last name.
+            return Err(CacheError::Gone(ino));
         }
         inode.opens += 1;
         Ok(())
@@ -67,6 +76,7 @@ impl Cache {
         if let Some(id) = &inode.content {
             return self.content(id);
         }
+        only_file(inode)?;
         let content = self.new_content(inode.size, inode.size)?;
         let row = content.lock().row.clone();
         let mut with = inode.clone();
@@ -84,72 +94,102 @@ impl Cache {
         }
         self.make_room(bytes.len() as u64)?;
         let token = self.token_for(ino)?;
-        let content = self.content_of(ino)?;
-        let mut state = content.lock();
-        let before = state.local_bytes();
-        self.note_changing(ino, &content, &mut state, offset)?;
-        let written = state.write(&token, content.path(), offset, bytes);
-        reached(Step::ContentWritten);
-        let noted = written.as_ref().ok().and_then(Clone::clone);
-        if let Some(extent) = noted {
-            self.catalog.note(&[RowOp::Extent(content.id.clone(), extent.start, extent.end)])?;
+        for _ in 0..MOST_TRIES {
+            let content = self.content_of(ino)?;
+            let mut state = content.lock();
+            if !self.note_changing(ino, &content, &mut state, offset)? {
+                continue;
+            }
+            let written = state.write(&token, content.path(), offset, bytes);
+            reached(Step::ContentWritten);
+            let extent = written.as_ref().ok().and_then(Clone::clone);
+            let noted = self.note_presence(&content, &mut state, extent);
+            self.file_resized(ino, state.len);
+            self.recount(&content, &state);
+            return written.and(noted);
         }
-        self.file_resized(ino, state.len);
-        self.count_bytes(before, state.local_bytes());
-        written.map(drop)
+        Err(CacheError::Gone(ino))
     }
 
     /// Cuts or extends a file to `size` bytes. Nothing changes if it has that size already.
     pub fn truncate(&self, ino: Ino, size: u64) -> Result<()> {
-        let old = self.names.read().inode(ino)?.size;
+        let old = {
+            let names = self.names.read();
+            only_file(names.inode(ino)?)?.size
+        };
         if old == size {
             return Ok(());
         }
         let token = self.token_for(ino)?;
-        let content = self.content_of(ino)?;
-        let mut state = content.lock();
-        let before = state.local_bytes();
-        self.note_changing(ino, &content, &mut state, size.min(old))?;
-        state.truncate(&token, content.path(), size)?;
-        reached(Step::ContentWritten);
-        let row = state.row.clone();
-        self.catalog.note(&[RowOp::Content(content.id.clone(), Box::new(row))])?;
-        self.file_resized(ino, size);
-        self.count_bytes(before, state.local_bytes());
+        for _ in 0..MOST_TRIES {
+            let content = self.content_of(ino)?;
+            let mut state = content.lock();
+            let cut_at = size.min(state.len);
+            if !self.note_changing(ino, &content, &mut state, cut_at)? {
+                continue;
+            }
+            let cut = state.truncate(&token, content.path(), size);
+            reached(Step::ContentWritten);
+            state.unnoted = true;
+            let noted = self.note_presence(&content, &mut state, None);
+            self.file_resized(ino, state.len);
+            self.recount(&content, &state);
+            return cut.and(noted);
+        }
+        Err(CacheError::Gone(ino))
+    }
+
+    /// Notes which bytes became present. Held: the content's lock, so that nobody builds upon
+    /// presence that is not noted yet.
+    pub(super) fn note_presence(
+        &self,
+        content: &Content,
+        state: &mut ContentState,
+        extent: Option<Range<u64>>,
+    ) -> Result<()> {
+        let id = content.id.clone();
+        let op = match extent {
+            _ if state.unnoted => RowOp::Content(id, Box::new(state.row.clone())),
+            Some(extent) => RowOp::Extent(id, extent.start, extent.end),
+            None => return Ok(()),
+        };
+        state.unnoted = true;
+        self.catalog.note(&[op])?;
+        state.unnoted = false;
         Ok(())
     }
 
     fn token_for(&self, ino: Ino) -> Result<ChangeToken> {
         let uncounted = {
             let names = self.names.read();
-            let inode = names.inode(ino)?;
+            let inode = only_file(names.inode(ino)?)?;
             inode.local || inode.path.is_none()
         };
         self.begin_change_of(uncounted)
     }
 
-    /// Notes that a file changes, before it does. Held: the content's lock.
+    /// Notes that a file changes, before it does; returns whether this is (still) its content.
+    /// Held: the content's lock.
     fn note_changing(
         &self,
         ino: Ino,
         content: &Arc<Content>,
         state: &mut ContentState,
         offset: u64,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let now = self.now_nanos();
-        let first = {
-            let names = self.names.read();
-            first_change(&names, ino)?
-        };
-        if let Some(origin) = first {
-            stamp_locked(content, state, &origin)?;
+        let first = first_change(&self.names.read(), ino)?;
+        if let Some((path, base)) = first.clone() {
+            content.stamp_first(state, &self.origin(path, base, !state.is_complete()))?;
         }
         let durably = state.overwrites_durable(offset);
         let mut names = self.names.write();
         let inode = names.inode(ino)?;
-        let clean = inode.path.as_ref().is_some_and(|path| !names.is_dirty(path));
+        if inode.content.as_ref() != Some(&content.id) {
+            return Ok(false);
+        }
         let mut group = Vec::new();
-        if clean && !inode.local {
+        if first.is_some() {
             let mut changed = inode.clone();
             changed.stamp.content += 1;
             group.push(RowOp::Inode(ino, Box::new(changed)));
@@ -165,34 +205,37 @@ impl Cache {
             self.catalog.sync()?;
         }
         reached(Step::ChangingNoted);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Returns what a content file is to say of itself.
+    pub(super) fn origin(&self, path: Path, base: Option<Remote>, partial: bool) -> Origin {
+        Origin { path, base, partial, boot: self.boot.clone() }
     }
 
     fn file_resized(&self, ino: Ino, size: u64) {
         self.names.write().set_size(ino, size);
     }
+}
 
-    pub(super) fn count_bytes(&self, before: u64, after: u64) {
-        use std::sync::atomic::Ordering::Relaxed;
-        if after >= before {
-            self.local_bytes.fetch_add(after - before, Relaxed);
-        } else {
-            self.local_bytes.fetch_sub(before - after, Relaxed);
+/// Returns whose content a file's is, and of which version, if this is its first change since
+/// it was known to equal an object.
+fn first_change(names: &Names, ino: Ino) -> Result<Option<(Path, Option<Remote>)>> {
+    let inode: &Inode = names.inode(ino)?;
+    let Some(path) = inode.path.as_ref().filter(|_| !inode.local) else { return Ok(None) };
+    if inode.equal_object().is_none() && names.is_dirty(path) {
+        return Ok(None);
+    }
+    let base = names.name(path).and_then(|name| name.base.clone());
+    Ok(Some((Path::clone(path), base)))
+}
+
+/// Returns an inode that has content.
+fn only_file(inode: &Inode) -> Result<&Inode> {
+    match inode.kind {
+        Kind::File => Ok(inode),
+        Kind::Folder | Kind::Symlink(_) => {
+            Err(CacheError::IsAFolder(inode.path.as_deref().unwrap_or("").to_owned()))
         }
     }
-}
-
-/// Returns what a clean file's content must say of itself before its first change.
-fn first_change(names: &Names, ino: Ino) -> Result<Option<Origin>> {
-    let inode: &Inode = names.inode(ino)?;
-    let Some(path) = inode.path.as_ref().filter(|path| !inode.local && !names.is_dirty(path)) else {
-        return Ok(None);
-    };
-    let base = names.name(path).and_then(|name| name.base.clone());
-    Ok(Some(Origin { path: Path::clone(path), base }))
-}
-
-fn stamp_locked(content: &Content, state: &mut ContentState, origin: &Origin) -> Result<()> {
-    let file = state.file(content.path())?;
-    content.stamp_file(&file, origin)
 }

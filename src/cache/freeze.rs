@@ -11,8 +11,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Cache;
+use super::content::ReadOutcome;
 use super::error::{CacheError, Result};
-use super::rows::{ContentRow, Ino, RowOp, Stamp};
+use super::ranges::RangeSet;
+use super::rows::{ContentRow, Ino, Stamp};
+
+/// How the names of private copies begin.
+pub(super) const FROZEN: &str = "frozen-";
 
 /// Bytes that an upload reads, and the stamp at which they were taken.
 #[derive(Debug)]
@@ -35,6 +40,29 @@ impl UploadSource {
 }
 
 impl Cache {
+    /// Returns a file's bytes at one moment, with the stamp of that moment.
+    ///
+    /// Fails with [`CacheError::NotFound`] if some of them must be fetched first.
+    pub fn snapshot(&self, ino: Ino) -> Result<(Stamp, Bytes)> {
+        let content = self.content_of(ino)?;
+        let state = content.lock();
+        let stamp = self.names.read().inode(ino)?.stamp;
+        let whole = 0..state.len;
+        if !state.missing(whole.clone()).is_empty() {
+            return Err(CacheError::NotFound(format!("bytes of content {}", content.id.0)));
+        }
+        let bytes = content.read_locked(state, whole)?;
+        Ok((stamp, bytes.into()))
+    }
+
+    /// Returns a range of a file's bytes as they are now.
+    pub fn read_present(&self, ino: Ino, range: Range<u64>) -> Result<Bytes> {
+        match self.content_of(ino)?.read(range)? {
+            ReadOutcome::Data(bytes) => Ok(bytes.into()),
+            ReadOutcome::Missing(_) => Err(CacheError::NotFound(format!("bytes of inode {ino}"))),
+        }
+    }
+
     /// Returns whether all bytes of a file are here.
     pub fn is_complete(&self, ino: Ino) -> Result<bool> {
         Ok(self.content_of(ino)?.lock().is_complete())
@@ -52,7 +80,7 @@ impl Cache {
     /// Returns a private copy of a file's content at this moment; it is gone when dropped.
     pub fn freeze(&self, ino: Ino) -> Result<UploadSource> {
         let content = self.content_of(ino)?;
-        let path = self.folder().join("state").join(format!("frozen-{}", content.id.0));
+        let path = self.folder().join("state").join(format!("{FROZEN}{}", content.id.0));
         let failed = |source| CacheError::Io { step: "Copying", path: path.clone(), source };
         let mut state = content.lock();
         state.file(content.path())?;
@@ -69,7 +97,15 @@ impl Cache {
     pub fn accept_holes(&self, ino: Ino) -> Result<()> {
         let content = self.content_of(ino)?;
         let mut state = content.lock();
-        state.row = ContentRow { fill_limit: 0, present: Default::default(), ..state.row.clone() };
-        self.catalog.note(&[RowOp::Content(content.id.clone(), Box::new(state.row.clone()))])
+        state.row = ContentRow {
+            fill_limit: 0,
+            present: RangeSet::default(),
+            durable_present: RangeSet::default(),
+            ..state.row.clone()
+        };
+        state.unnoted = true;
+        let noted = self.note_presence(&content, &mut state, None);
+        self.recount(&content, &state);
+        noted
     }
 }

@@ -348,9 +348,13 @@ impl Cache {
 
     /// Writes fetched bytes where they are absent and notes that they are there.
     fn filled(&self, content: &Content, offset: u64, body: &Bytes) -> Result<()> {
-        let filled = content.fill(offset, body)?;
-        self.count_bytes(0, filled);
-        let end = offset + body.len() as u64;
-        self.catalog.note(&[RowOp::Extent(content.id.clone(), offset, end)])
+        let mut state = content.lock();
+        let end = (offset + body.len() as u64).min(state.row.fill_limit);
+        let filled = state.fill(content.path(), offset, body);
+        state.unnoted |= filled.is_err();
+        let extent = filled.as_ref().is_ok_and(|&bytes| bytes > 0).then_some(offset..end);
+        let noted = self.note_presence(content, &mut state, extent);
+        self.recount(content, &state);
+        filled.and(noted)
     }
 }

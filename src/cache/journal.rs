@@ -19,6 +19,8 @@ pub struct Journal {
     file: File,
     path: PathBuf,
     bytes: u64,
+    /// Whether there may be a part of a frame behind `bytes`.
+    torn: bool,
 }
 
 impl Journal {
@@ -28,19 +30,36 @@ impl Journal {
         let (groups, good) = read_all(path)?;
         let file = OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(path)?;
         file.set_len(good)?;
-        Ok((Self { file, path: path.to_owned(), bytes: good }, groups))
+        Ok((Self { file, path: path.to_owned(), bytes: good, torn: false }, groups))
     }
 
     /// Appends one atomic group.
     pub fn append(&mut self, group: &[RowOp]) -> io::Result<()> {
         let frame = encode(group)?;
+        self.cut_torn()?;
+        self.torn = true;
         if let Err(failed) = self.file.write_all(&frame) {
-            // A half-written frame would hide every later one: cut it off again.
-            self.file.set_len(self.bytes)?;
+            // Where this fails it is tried again before the next frame.
+            self.cut_torn().ok();
             return Err(failed);
         }
+        self.torn = false;
         self.bytes += frame.len() as u64;
         Ok(())
+    }
+
+    /// Cuts a half-written frame off: it would hide every later one.
+    fn cut_torn(&mut self) -> io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.bytes)?;
+            self.torn = false;
+        }
+        Ok(())
+    }
+
+    /// Notes that the file was renamed.
+    pub fn moved_to(&mut self, path: &Path) {
+        path.clone_into(&mut self.path);
     }
 
     /// Returns when everything appended so far is on the disk.

@@ -23,17 +23,20 @@ pub mod attributes;
 pub mod bypass;
 pub mod catalog;
 pub mod content;
+pub mod counted;
 pub mod durable;
 pub mod error;
 pub mod eviction;
 pub mod file;
 pub mod folders;
+pub mod found;
 pub mod freeze;
 pub mod hydrate;
 pub mod journal;
 pub mod listing;
 pub mod names;
 pub mod open;
+pub mod origin;
 pub mod pull_state;
 pub mod push_state;
 pub mod ranges;
@@ -41,6 +44,7 @@ pub mod recover;
 pub mod rename;
 pub mod rows;
 pub mod shadow;
+mod tables;
 pub mod theirs;
 mod tombstones;
 pub mod tree;
@@ -51,7 +55,7 @@ pub use error::{CacheError, Result};
 pub use rows::{Ino, ROOT};
 
 use catalog::Catalog;
-use content::Content;
+use content::{Content, ContentState};
 use listing::Listings;
 use names::Names;
 use rows::{ContentId, ContentRow, Nanos, Path, RowOp};
@@ -93,6 +97,7 @@ pub struct CacheOptions {
 /// Everything that this machine holds of one bucket.
 pub struct Cache {
     options: CacheOptions,
+    boot: String,
     clock: SharedClock,
     watermark: Watermark,
     catalog: Catalog,
@@ -182,20 +187,19 @@ impl Cache {
         Ok(())
     }
 
-    /// Marks the cache dirty, before a change; fails if the mount is read-only.
-    fn begin_change(&self) -> Result<ChangeToken> {
+    /// Marks the cache dirty, before a change of something that may be machine-local; fails if
+    /// the mount is read-only.
+    fn begin_change_of(&self, local: bool) -> Result<ChangeToken> {
         if self.frozen.load(Ordering::Acquire)
             && let Some(reason) = self.read_only_reason()
         {
             return Err(CacheError::ReadOnly(reason));
         }
+        if local {
+            return Ok(ChangeToken::uncounted());
+        }
         let path = self.options.folder.join("state");
         self.watermark.mark_dirty().map_err(CacheError::io("Marking dirty", path))
-    }
-
-    /// Returns a token for a change of something that may be machine-local.
-    fn begin_change_of(&self, local: bool) -> Result<ChangeToken> {
-        if local { Ok(ChangeToken::uncounted()) } else { self.begin_change() }
     }
 
     /// Notes a group of changes and applies it to the tree. An inode that is noted as gone
@@ -267,10 +271,17 @@ impl Cache {
         Ok(content)
     }
 
+    /// Counts a content's bytes on the local disk again after they changed.
+    fn recount(&self, content: &Content, state: &ContentState) {
+        content.counted.replace(state.local_bytes(), &self.local_bytes);
+    }
+
     /// Forgets a content file and removes it; its bytes are not needed any more.
+    ///
+    /// May be called under the lock of the tree: it asks for no content's state.
     fn drop_content(&self, id: &ContentId) {
         let Some(content) = self.contents.lock().remove(id) else { return };
-        self.local_bytes.fetch_sub(content.lock().local_bytes(), Ordering::Relaxed);
+        content.counted.end(&self.local_bytes);
         if let Err(failed) = std::fs::remove_file(content.path()) {
             tracing::warn!(path = %content.path().display(), error = %failed, "Content file could not be removed");
         }

@@ -44,9 +44,12 @@ pub struct Names {
 }
 
 impl Names {
-    /// Builds the tree from the catalog's rows; inodes without a name are left out and returned.
-    pub fn load(rows: Rows, now: Instant) -> (Self, Vec<(Ino, Inode)>) {
-        let next_ino = rows.inodes.keys().next_back().map_or(FIRST_INO, |&last| FIRST_INO.max(last + 1));
+    /// Builds the tree from the catalog's rows; what does not belong to it is left out and
+    /// returned as the rows to remove: inodes without a name and names without an inode.
+    pub fn load(rows: Rows, now: Instant) -> (Self, Vec<RowOp>) {
+        let known = rows.inodes.keys().chain(rows.names.values().map(|name| &name.ino)).max();
+        let next_ino = known.map_or(FIRST_INO, |&last| FIRST_INO.max(last + 1));
+        let mut leftover = Vec::new();
         let mut tree = Self {
             names: BTreeMap::new(),
             inodes: rows.inodes.into_iter().collect(),
@@ -62,13 +65,16 @@ impl Names {
         for (path, name) in rows.names {
             if tree.inodes.contains_key(&name.ino) {
                 tree.put_name(path, name, now);
+            } else {
+                leftover.push(RowOp::NoName(path));
             }
         }
         if let Some(root) = tree.inodes.get_mut(&ROOT) {
             root.path = Some(Path::from(""));
         }
-        let orphans = tree.inodes.extract_if(|_, inode| inode.path.is_none()).collect();
-        (tree, orphans)
+        let orphans = tree.inodes.extract_if(|_, inode| inode.path.is_none());
+        leftover.extend(orphans.map(|(ino, _)| RowOp::NoInode(ino)));
+        (tree, leftover)
     }
 
     /// Checks that a new path is safe and fits into a key.
@@ -108,6 +114,8 @@ impl Names {
     }
 
     fn put_inode(&mut self, ino: Ino, mut row: Inode, now: Instant) {
+        // A row may be a copy of another inode's: what is kept in memory only is this one's.
+        (row.path, row.opens, row.lookups) = (None, 0, 0);
         if let Some(old) = self.inodes.get(&ino) {
             row.path.clone_from(&old.path);
             row.opens = old.opens;

@@ -6,19 +6,21 @@
 //! content files say of themselves.
 
 use std::collections::HashMap;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path as FsPath;
+use std::fs::{Metadata, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::{Mutex, RwLock};
 
 use super::catalog::Catalog;
 use super::content::{self, Content};
 use super::error::{CacheError, Result};
+use super::freeze::FROZEN;
 use super::listing::Listings;
 use super::names::Names;
-use super::rows::{ContentId, ContentRow, Ino, RowOp, Rows};
+use super::rows::{ContentId, ContentRow, RowOp, Rows};
 use super::watermark::Watermark;
 use super::{Cache, CacheOptions};
 use crate::os::clock::SharedClock;
@@ -32,21 +34,33 @@ impl Cache {
     ///
     /// Fails with [`CacheError::Locked`] if another process owns it.
     pub fn open(options: CacheOptions, clock: SharedClock) -> Result<Arc<Self>> {
+        Self::open_in_boot(options, clock, &current_boot_id())
+    }
+
+    /// As [`Cache::open`], for a machine whose present boot has this id: where it is another
+    /// than the last one that used the cache, what was only in memory then is gone.
+    pub fn open_in_boot(options: CacheOptions, clock: SharedClock, boot: &str) -> Result<Arc<Self>> {
         let state = options.folder.join("state");
-        for folder in [&options.folder, &state, &options.folder.join("content")] {
+        make_private(&options.folder)?;
+        for folder in [&state, &options.folder.join("content")] {
             make_private(folder)?;
+            // One that was there already may have been made by somebody careless.
+            std::fs::set_permissions(folder, Permissions::from_mode(0o700))
+                .map_err(CacheError::io("Making", folder))?;
         }
         let lock = FolderLock::acquire(&state.join("lock"))?;
+        remove_frozen(&state)?;
         let sidecar = state.join(".datastore-sync-state.json");
         let watermark =
             Watermark::open(&sidecar, Arc::clone(&clock)).map_err(CacheError::io("Reading", &sidecar))?;
-        let (catalog, rows, lost) = open_catalog(&state)?;
-        let boot_id = rows.settings.get(BOOT_ID).cloned();
+        let (catalog, rows) = open_catalog(&state)?;
+        let last_boot = rows.settings.get(BOOT_ID).cloned();
         let applied = rows.settings.get(super::APPLIED).filter(|text| !text.is_empty()).cloned();
         let contents = rows.contents.clone();
-        let (names, orphans) = Names::load(rows, clock.instant());
+        let (names, leftover) = Names::load(rows, clock.instant());
         let cache = Self {
             options,
+            boot: boot.to_owned(),
             clock,
             watermark,
             catalog,
@@ -62,89 +76,121 @@ impl Cache {
             frozen: AtomicBool::new(false),
             _lock: lock,
         };
-        cache.adopt_contents(contents)?;
-        cache.drop_orphans(orphans.into_iter().map(|(ino, inode)| (ino, inode.content)))?;
-        if lost {
-            cache.watermark.forget().map_err(CacheError::io("Removing", &sidecar))?;
-            cache.recover_from_contents()?;
-        }
-        let boot = current_boot_id();
-        let power_was_cut = boot_id.is_some_and(|noted| noted != boot);
-        cache.recover_files(power_was_cut)?;
-        cache.remove_unknown_contents()?;
-        cache.catalog.note_durably(&[RowOp::Setting(BOOT_ID.to_owned(), boot)])?;
+        cache.catalog.note(&leftover)?;
+        cache.take_over(contents, last_boot)?;
         Ok(Arc::new(cache))
     }
 
-    /// Takes over the content files that exist and that a file still has.
+    /// Brings tree and content files into line, and the watermark with them.
+    fn take_over(
+        &self,
+        contents: impl IntoIterator<Item = (ContentId, ContentRow)>,
+        last_boot: Option<String>,
+    ) -> Result<()> {
+        let watermark = |failed| CacheError::io("Marking dirty", self.options.folder.join("state"))(failed);
+        if last_boot.is_none() {
+            // A catalog that is new, or anew, has verified nothing.
+            self.watermark.forget().map_err(watermark)?;
+        }
+        self.adopt_contents(contents)?;
+        self.drop_unused_contents()?;
+        self.recover_files(last_boot.is_some_and(|last| last != self.boot))?;
+        self.recover_from_contents()?;
+        self.remove_unknown_contents()?;
+        self.catalog.note_durably(&[RowOp::Setting(BOOT_ID.to_owned(), self.boot.clone())])?;
+        if !self.nothing_pending() {
+            drop(self.watermark.mark_dirty().map_err(watermark)?);
+        }
+        Ok(())
+    }
+
+    /// Takes over the content files that the catalog knows and that exist.
     fn adopt_contents(&self, rows: impl IntoIterator<Item = (ContentId, ContentRow)>) -> Result<()> {
         let folder = self.content_folder();
-        let held = self.names.read().content_ids();
-        let mut contents = self.contents.lock();
         let mut gone = Vec::new();
         for (id, row) in rows {
             match std::fs::metadata(content::path_of(&folder, &id)) {
-                Ok(meta) if held.contains(&id) => {
-                    let content = Content::at(&folder, id.clone(), row, meta.len());
-                    self.local_bytes.fetch_add(content.lock().local_bytes(), Ordering::Relaxed);
-                    contents.insert(id, Arc::new(content));
-                }
-                Ok(_) | Err(_) => gone.push(RowOp::NoContent(id)),
+                Ok(meta) => self.adopt_content(id, row, &meta),
+                Err(_) => gone.push(RowOp::NoContent(id)),
             }
         }
-        drop(contents);
         self.catalog.note(&gone)
     }
 
-    fn drop_orphans(&self, orphans: impl Iterator<Item = (Ino, Option<ContentId>)>) -> Result<()> {
-        for (ino, content) in orphans {
-            let mut group = vec![RowOp::NoInode(ino)];
-            group.extend(content.clone().map(RowOp::NoContent));
-            self.catalog.note(&group)?;
-            content.iter().for_each(|id| self.drop_content(id));
-        }
-        Ok(())
+    /// Takes over one content file.
+    pub(super) fn adopt_content(&self, id: ContentId, row: ContentRow, meta: &Metadata) {
+        let content = Content::at(&self.content_folder(), id.clone(), row, meta.len());
+        content.lock().take_over(meta);
+        self.recount(&content, &content.lock());
+        self.contents.lock().insert(id, Arc::new(content));
+    }
+
+    /// Drops the content of files that were unlinked while they were open.
+    fn drop_unused_contents(&self) -> Result<()> {
+        let used = self.names.read().content_ids();
+        let unused: Vec<_> = self.contents.lock().keys().filter(|id| !used.contains(id)).cloned().collect();
+        unused.iter().for_each(|id| self.drop_content(id));
+        self.catalog.note(&unused.into_iter().map(RowOp::NoContent).collect::<Vec<_>>())
     }
 
     /// Removes content files that the catalog does not know.
     fn remove_unknown_contents(&self) -> Result<()> {
-        for path in
-            content_files(&self.content_folder()).map_err(CacheError::io("Listing", self.content_folder()))?
-        {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if !self.contents.lock().contains_key(&ContentId(name.into())) {
-                std::fs::remove_file(&path).map_err(CacheError::io("Removing", &path))?;
-            }
+        for (id, path) in self.unknown_contents()? {
+            tracing::debug!(id = %id.0, "A content file that nothing needs is removed");
+            std::fs::remove_file(&path).map_err(CacheError::io("Removing", &path))?;
         }
         Ok(())
     }
-}
 
-/// Opens the catalog; a damaged one is kept aside and begun anew.
-fn open_catalog(state: &FsPath) -> Result<(Catalog, Rows, bool)> {
-    let path = state.join("catalog.db");
-    let fresh = !path.exists();
-    match Catalog::open(state) {
-        Ok((catalog, rows)) => Ok((catalog, rows, fresh)),
-        Err(CacheError::Catalog { source, .. }) => {
-            let aside = state.join("catalog.db.damaged");
-            tracing::error!(
-                path = %path.display(), kept = %aside.display(), error = %source,
-                "The catalog is damaged: it is kept aside, and dirty files are found again by their content files"
-            );
-            durable_file::rename(&path, &aside).map_err(CacheError::io("Setting aside", &path))?;
-            for suffix in ["catalog.db-wal", "catalog.db-shm"] {
-                std::fs::remove_file(state.join(suffix)).ok();
-            }
-            let (catalog, rows) = Catalog::open(state)?;
-            Ok((catalog, rows, true))
-        }
-        Err(other) => Err(other),
+    /// Returns the content files that the catalog does not know.
+    pub(super) fn unknown_contents(&self) -> Result<Vec<(ContentId, PathBuf)>> {
+        let folder = self.content_folder();
+        let files = content_files(&folder).map_err(CacheError::io("Listing", &folder))?;
+        let contents = self.contents.lock();
+        let named = |path: PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            (ContentId(name.into()), path)
+        };
+        Ok(files.into_iter().map(named).filter(|(id, _)| !contents.contains_key(id)).collect())
     }
 }
 
+/// Opens the catalog; a damaged one is kept aside, with its journal, and begun anew.
+fn open_catalog(state: &FsPath) -> Result<(Catalog, Rows)> {
+    let source = match Catalog::open(state) {
+        Err(CacheError::Catalog { source, .. }) => source,
+        opened => return opened,
+    };
+    tracing::error!(
+        path = %state.join("catalog.db").display(), error = %source,
+        "The catalog is damaged: it is kept aside, and dirty files are found again by their content files"
+    );
+    for name in ["catalog.db", "journal.folding", "journal"] {
+        let (path, aside) = (state.join(name), state.join(format!("{name}.damaged")));
+        match durable_file::rename(&path, &aside) {
+            Err(absent) if absent.kind() == std::io::ErrorKind::NotFound => {}
+            moved => moved.map_err(CacheError::io("Setting aside", &path))?,
+        }
+    }
+    for suffix in ["catalog.db-wal", "catalog.db-shm"] {
+        std::fs::remove_file(state.join(suffix)).ok();
+    }
+    Catalog::open(state)
+}
+
+/// Removes the private copies of uploads that a crash left behind.
+fn remove_frozen(state: &FsPath) -> Result<()> {
+    for file in std::fs::read_dir(state).map_err(CacheError::io("Listing", state))? {
+        let file = file.map_err(CacheError::io("Listing", state))?;
+        if file.file_name().to_string_lossy().starts_with(FROZEN) {
+            std::fs::remove_file(file.path()).map_err(CacheError::io("Removing", file.path()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Returns the paths of all content files.
-pub(super) fn content_files(folder: &FsPath) -> std::io::Result<Vec<std::path::PathBuf>> {
+fn content_files(folder: &FsPath) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for shelf in std::fs::read_dir(folder)? {
         let shelf = shelf?;

@@ -4,14 +4,12 @@
 //! durably before it begins, notes its outcome, and notes the commit. A file is clean only if
 //! nothing changed it since the stamp of the snapshot.
 
-use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use super::Cache;
-use super::content::ReadOutcome;
-use super::error::{CacheError, Result};
+use super::content::Content;
+use super::error::Result;
 use super::names::Names;
 use super::rows::{Ino, Inode, Name, Path, Remote, RowOp, Source, Stamp, Tombstone, Uploaded, Uploading};
 use super::tombstones::recorded_too_late;
@@ -167,29 +165,6 @@ impl Cache {
         names.inode_numbers().filter(needs).collect()
     }
 
-    /// Returns a file's bytes at one moment, with the stamp of that moment.
-    ///
-    /// Fails with [`CacheError::NotFound`] if some of them must be fetched first.
-    pub fn snapshot(&self, ino: Ino) -> Result<(Stamp, Bytes)> {
-        let content = self.content_of(ino)?;
-        let state = content.lock();
-        let stamp = self.names.read().inode(ino)?.stamp;
-        let whole = 0..state.len;
-        if !state.missing(whole.clone()).is_empty() {
-            return Err(CacheError::NotFound(format!("bytes of content {}", content.id.0)));
-        }
-        let bytes = content.read_locked(state, whole)?;
-        Ok((stamp, bytes.into()))
-    }
-
-    /// Returns a range of a file's bytes as they are now.
-    pub fn read_present(&self, ino: Ino, range: Range<u64>) -> Result<Bytes> {
-        match self.content_of(ino)?.read(range)? {
-            ReadOutcome::Data(bytes) => Ok(bytes.into()),
-            ReadOutcome::Missing(_) => Err(CacheError::NotFound(format!("bytes of inode {ino}"))),
-        }
-    }
-
     /// Returns how many bytes of a file are on the local disk.
     pub fn present_bytes(&self, ino: Ino) -> Result<u64> {
         let id = self.names.read().inode(ino)?.content.clone();
@@ -202,17 +177,33 @@ impl Cache {
     }
 
     /// Notes durably that an upload begins; returns whether the name still means this inode.
+    ///
+    /// From here on the bucket may get more than the last durable point covers. A power cut
+    /// must then not bring that shorter file back, so the point no longer counts.
     pub fn note_uploading(&self, path: &Path, ino: Ino, uploading: Uploading) -> Result<bool> {
+        let content = self.content_if_any(ino);
+        let mut state = content.as_ref().map(|content| content.lock());
+        let outgrown = state.as_mut().is_some_and(|state| state.outgrow_durable_point());
         {
             let mut names = self.names.write();
             let Some(name) = names.name(path).filter(|name| name.ino == ino) else { return Ok(false) };
             let mut noted = name.clone();
             noted.uploading = Some(uploading);
-            self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))])?;
+            let mut group = vec![RowOp::Name(Path::clone(path), Box::new(noted))];
+            if let (Some(content), Some(state)) = (&content, state.as_deref().filter(|_| outgrown)) {
+                group.push(RowOp::Content(content.id.clone(), Box::new(state.row.clone())));
+            }
+            self.commit(&mut names, group)?;
         }
+        drop(state);
         self.catalog.sync()?;
         reached(Step::UploadingNoted);
         Ok(true)
+    }
+
+    fn content_if_any(&self, ino: Ino) -> Option<Arc<Content>> {
+        let id = self.names.read().inode(ino).ok()?.content.clone()?;
+        self.content(&id).ok()
     }
 
     /// Notes what an upload of `ino` put into the bucket, whatever the name means by now.
@@ -221,9 +212,9 @@ impl Cache {
         let mine = |uploading: &Option<Uploading>| uploading.as_ref().is_some_and(|u| u.nonce == *nonce);
         if let Some(name) = names.name(path).filter(|name| mine(&name.uploading)) {
             let mut noted = name.clone();
-            noted.uploading = None;
+            let same_file = noted.uploading.take().is_some_and(|uploading| uploading.ino == ino);
             noted.base = Some(uploaded.remote.clone());
-            noted.uploaded = Some(match noted.ino == ino {
+            noted.uploaded = Some(match same_file && noted.ino == ino {
                 true => uploaded,
                 false => Uploaded::by_another(uploaded.remote),
             });
@@ -266,6 +257,9 @@ impl Cache {
 
     /// Notes that the index names a file's snapshot. The file is clean if it is still that.
     pub fn note_committed(&self, path: &Path, ino: Ino, stamp: Stamp, remote: Option<Remote>) -> Result<()> {
+        // Held throughout: nobody changes the content while its mark is taken away.
+        let content = self.content_if_any(ino);
+        let _unchanging = content.as_ref().map(|content| content.lock());
         let mut names = self.names.write();
         let still = names.name(path).is_some_and(|name| name.ino == ino);
         if !still && remote.is_none() {
@@ -292,16 +286,12 @@ impl Cache {
         {
             pushed.source = Some(Source { key: Path::clone(path), remote, at: stamp.content });
         }
-        let content = pushed.content.clone();
+        if let Some(content) = content.as_ref().filter(|_| whole) {
+            content.unstamp()?;
+        }
         let group =
             vec![RowOp::Inode(ino, Box::new(pushed)), RowOp::Name(Path::clone(path), Box::new(noted))];
-        self.commit(&mut names, group)?;
-        let clean = !names.is_dirty(path);
-        drop(names);
-        match content.filter(|_| clean) {
-            Some(id) => self.content(&id)?.unstamp(),
-            None => Ok(()),
-        }
+        self.commit(&mut names, group)
     }
 
     /// Notes that the index has let go of a removed name; `object` says whether an object is

@@ -1,21 +1,17 @@
 //! What a crash or a power cut left behind, file by file.
+//!
+//! A file whose bytes are those of an object is only as good as its content file, and loses
+//! that if it is in doubt. A changed file keeps its content whatever happens: under its name
+//! if it is certain, beside it if it is not.
 
 use std::sync::Arc;
 
 use super::Cache;
-use super::content::{self, Content, Origin};
-use super::error::{CacheError, Result};
-use super::names;
-use super::open::content_files;
-use super::rows::{ContentId, ContentRow, Ino, Inode, Kind, Name, Path, RowOp, Source};
-use super::tree::NewNode;
-use crate::model::key::MAX_NAME_BYTES;
-use crate::model::timestamp::Timestamp;
-
-/// Longest part after a name's last dot that is taken for an extension, in bytes.
-const LONGEST_EXTENSION: usize = 32;
-/// Mode of a file whose catalog row is lost.
-const RECOVERED_MODE: u32 = 0o644;
+use super::content::Content;
+use super::error::Result;
+use super::origin::{Origin, changed_at};
+use super::rows::{ContentRow, Ino, Inode, Name, Path, Remote, RowOp, Source, Stamp};
+use super::watermark::ChangeToken;
 
 /// What a power cut means for one dirty file.
 enum AfterPowerCut {
@@ -38,14 +34,22 @@ impl Cache {
         };
         for (path, ino, dirty) in files {
             let inode = self.names.read().inode(ino)?.clone();
-            let content = inode.content.as_ref().and_then(|id| self.content(id).ok());
-            match content {
-                None if dirty => self.report_lost(&path),
+            let changed = dirty && inode.equal_object().is_none();
+            match inode.content.as_ref().and_then(|id| self.content(id).ok()) {
+                None if inode.local => self.empty_local(ino)?,
+                None if changed => self.report_lost(&path),
                 None => self.forget_content(ino)?,
-                Some(content) if dirty || inode.local => {
-                    self.recover_dirty(&path, ino, &content, power_was_cut)?
+                Some(content) if inode.local => self.take_length(ino, &content)?,
+                Some(content) if changed && power_was_cut => {
+                    self.recover_after_power_cut(&path, ino, &content)?;
                 }
-                Some(content) => self.recover_clean(ino, &content, &inode, power_was_cut)?,
+                Some(content) if changed => self.recover_changed(&path, ino, &content)?,
+                Some(content) => match content.origin().filter(|_| !power_was_cut) {
+                    Some(origin) if !content.is_untouched() => {
+                        self.recover_unnoted(&path, ino, &content, origin)?;
+                    }
+                    _ => self.recover_clean(ino, &content, &inode, power_was_cut)?,
+                },
             }
         }
         Ok(())
@@ -72,6 +76,7 @@ impl Cache {
         if let Err(failed) = self.commit(&mut names, group) {
             tracing::error!(%path, error = %failed, "That could not be noted");
         }
+        self.drop_if_unused(&mut names, ino);
     }
 
     fn forget_content(&self, ino: Ino) -> Result<()> {
@@ -79,6 +84,13 @@ impl Cache {
         let mut without = names.inode(ino)?.clone();
         without.content = None;
         self.commit(&mut names, vec![RowOp::Inode(ino, Box::new(without))])
+    }
+
+    /// The bytes of a machine-local file are nowhere else.
+    fn empty_local(&self, ino: Ino) -> Result<()> {
+        let mut names = self.names.write();
+        let empty = Inode { content: None, size: 0, ..names.inode(ino)?.clone() };
+        self.commit(&mut names, vec![RowOp::Inode(ino, Box::new(empty))])
     }
 
     /// Clean content is trusted if it was on the disk or the machine never went down.
@@ -89,155 +101,142 @@ impl Cache {
         inode: &Inode,
         power_was_cut: bool,
     ) -> Result<()> {
-        let trusted = {
-            let state = content.lock();
-            state.len == inode.size && (!power_was_cut || state.row.durable_len == Some(state.len))
-        };
-        if trusted {
-            return Ok(());
+        let mut state = content.lock();
+        let on_disk = state.row.durable_len == Some(state.len) && !state.row.overwriting;
+        if state.len == inode.size && (on_disk || !power_was_cut) {
+            content.unstamp()?;
+            if power_was_cut {
+                state.row.present = state.row.durable_present.clone();
+                state.unnoted = true;
+            }
+            let noted = self.note_presence(content, &mut state, None);
+            self.recount(content, &state);
+            return noted;
         }
+        drop(state);
         self.forget_content(ino)?;
+        content.unstamp()?;
         self.catalog.note(&[RowOp::NoContent(content.id.clone())])?;
         self.drop_content(&content.id);
         Ok(())
     }
 
-    fn recover_dirty(
-        &self,
-        path: &Path,
-        ino: Ino,
-        content: &Arc<Content>,
-        power_was_cut: bool,
-    ) -> Result<()> {
-        if power_was_cut {
-            let meaning = {
-                let state = content.lock();
-                after_power_cut(&state.row, state.len)
-            };
-            match meaning {
-                AfterPowerCut::Whole => {}
-                AfterPowerCut::CutTo(len) => {
-                    tracing::warn!(%path, len, "A tail that was not on the disk when the power failed was cut off");
-                    let token = super::watermark::ChangeToken::uncounted();
-                    content.lock().truncate(&token, content.path(), len)?;
-                }
-                AfterPowerCut::Uncertain => return self.set_uncertain_aside(path, ino),
-            }
+    /// Takes a changed file's length and time from its content file.
+    fn recover_changed(&self, path: &Path, ino: Ino, content: &Content) -> Result<()> {
+        {
+            let mut names = self.names.write();
+            let (name, inode) = names.at(path)?;
+            let mut found = inode.clone();
+            found.stamp.content = newer_than_all(name, inode);
+            self.commit(&mut names, vec![RowOp::Inode(ino, Box::new(found))])?;
         }
+        self.take_length(ino, content)
+    }
+
+    fn take_length(&self, ino: Ino, content: &Content) -> Result<()> {
         let len = content.lock().len;
         let mut names = self.names.write();
         let mut found = names.inode(ino)?.clone();
         found.size = len;
-        if !found.local {
-            // Writes after the first were not counted on the disk: count one, so that nothing
-            // that was pushed before the crash is taken for the present content.
-            found.stamp.content += 1;
-        }
         if let Ok(meta) = std::fs::metadata(content.path()) {
-            use std::os::unix::fs::MetadataExt;
-            found.mtime = found.mtime.max(meta.mtime() * 1_000_000_000 + meta.mtime_nsec());
+            let written = changed_at(&meta);
+            // A time that was set after the last write stays.
+            if written > found.ctime {
+                found.mtime = written;
+                found.ctime = written;
+            }
         }
         self.commit(&mut names, vec![RowOp::Inode(ino, Box::new(found))])
     }
 
-    /// Keeps an uncertain file beside its name, which goes back to the bucket's version.
-    fn set_uncertain_aside(&self, path: &Path, ino: Ino) -> Result<()> {
-        let aside = self.free_name_like(path, "recovered");
-        tracing::warn!(%path, kept = %aside, "The power failed while this file was overwritten: it is kept beside its name");
-        let mut names = self.names.write();
-        let (name, inode) = names.at(path)?;
-        let mut group = vec![
-            RowOp::NoName(Path::clone(path)),
-            RowOp::Name(Path::clone(&aside), Box::new(Name::new_here(ino))),
-        ];
-        if let Some(base) = name.base.clone() {
-            let (name, inode) = (name.clone(), inode.clone());
-            let back = names.fresh_ino();
-            group.extend(restored(path, back, &name, &inode, base));
-        }
-        let next = self.commit(&mut names, group);
-        drop(names);
-        next
-    }
-
-    /// Finds dirty files again by what their content files say of themselves.
-    pub(super) fn recover_from_contents(&self) -> Result<()> {
-        let folder = self.content_folder();
-        let files = content_files(&folder).map_err(CacheError::io("Listing", &folder))?;
-        for path in files {
-            let Some(origin) = content::origin_of(&path) else { continue };
-            let Some(id) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            let len = std::fs::metadata(&path).map_err(CacheError::io("Reading", &path))?.len();
-            self.recover_one(&ContentId(id.into()), origin, len)?;
-        }
-        Ok(())
-    }
-
-    fn recover_one(&self, id: &ContentId, origin: Origin, len: u64) -> Result<()> {
-        tracing::warn!(path = %origin.path, "A changed file was found again by its content file");
-        let content = Arc::new(Content::at(&self.content_folder(), id.clone(), ContentRow::default(), len));
-        self.count_bytes(0, content.lock().local_bytes());
-        self.contents.lock().insert(id.clone(), content);
-        let now = self.now_nanos();
-        let mut names = self.names.write();
-        let ino = names.fresh_ino();
-        let node = NewNode { mode: RECOVERED_MODE, uid: None, gid: None };
-        let mut inode = Inode::new(Kind::File, node, now);
-        inode.size = len;
-        inode.content = Some(id.clone());
-        let path = if names.name(&origin.path).is_some() {
-            drop(names);
-            let free = self.free_name_like(&origin.path, "recovered");
-            names = self.names.write();
-            free
-        } else {
-            origin.path
-        };
-        let mut group = Vec::new();
-        self.imply_folders(&mut names, &path, now, &mut group);
-        let name = Name { remote: origin.base.clone(), base: origin.base, ..Name::new_here(ino) };
-        group.push(RowOp::Content(id.clone(), Box::default()));
-        group.push(RowOp::Inode(ino, Box::new(inode)));
-        group.push(RowOp::Name(path, Box::new(name)));
-        self.commit(&mut names, group)
-    }
-
-    /// Returns a name like `path` that is free: `name.<word>-<host>-<utc>.ext`.
-    pub(super) fn free_name_like(&self, path: &str, word: &str) -> Path {
-        let names = self.names.read();
-        let (parent, name) = names::split(path);
-        let (stem, extension) = match name.rsplit_once('.') {
-            Some((stem, end)) if !stem.is_empty() && end.len() <= LONGEST_EXTENSION => {
-                (stem, format!(".{end}"))
+    fn recover_after_power_cut(&self, path: &Path, ino: Ino, content: &Content) -> Result<()> {
+        let mut state = content.lock();
+        match after_power_cut(&state.row, state.len) {
+            AfterPowerCut::Whole => {}
+            AfterPowerCut::CutTo(len) => {
+                tracing::warn!(%path, len, "A tail that was not on the disk when the power failed was cut off");
+                state.truncate(&ChangeToken::uncounted(), content.path(), len)?;
             }
-            _ => (name, String::new()),
-        };
-        let room = MAX_NAME_BYTES.min(names.longest_path.saturating_sub(parent.len() + 1));
-        let when = Timestamp::from(self.clock.now()).to_string();
-        let when: String = when.chars().take(19).filter(char::is_ascii_alphanumeric).collect();
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        (0..)
-            .map(|n| {
-                let again = if n == 0 { String::new() } else { format!("-{n}") };
-                let end = format!(".{word}-{host}-{when}{again}{extension}");
-                let kept = stem.floor_char_boundary(room.saturating_sub(end.len()));
-                names::join(parent, &format!("{}{end}", &stem[..kept]))
-            })
-            .find(|free| names.name(free).is_none() && names.tombstone(free).is_none())
-            .unwrap_or_else(|| Path::from(path))
+            AfterPowerCut::Uncertain => {
+                tracing::warn!(%path, "The power failed while this file was written: it is kept beside its name");
+                drop(state);
+                return self.set_aside(path, ino, content);
+            }
+        }
+        state.row.present = state.row.durable_present.clone();
+        state.unnoted = true;
+        self.note_presence(content, &mut state, None)?;
+        self.recount(content, &state);
+        drop(state);
+        self.recover_changed(path, ino, content)
     }
+
+    /// The content file says that it was changed and the catalog does not: its last notes are
+    /// lost.
+    fn recover_unnoted(&self, path: &Path, ino: Ino, content: &Content, origin: Origin) -> Result<()> {
+        tracing::warn!(%path, "A changed file was found again by its content file");
+        if origin.partial {
+            // Which of its bytes are real is lost: those that were never there are zeros.
+            let mut state = content.lock();
+            state.row = ContentRow::default();
+            state.unnoted = true;
+            self.note_presence(content, &mut state, None)?;
+            drop(state);
+            return self.set_aside(path, ino, content);
+        }
+        {
+            let mut names = self.names.write();
+            let name = Name { base: origin.base, ..names.at(path)?.0.clone() };
+            self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(name))])?;
+        }
+        self.recover_changed(path, ino, content)
+    }
+
+    /// Keeps an uncertain file beside its name, which goes back to the bucket's version.
+    fn set_aside(&self, path: &Path, ino: Ino, content: &Content) -> Result<()> {
+        let aside = self.free_name_like(path, "recovered");
+        tracing::warn!(%path, kept = %aside, "An uncertain file is kept beside its name");
+        {
+            let mut names = self.names.write();
+            let (name, inode) = (names.at(path)?.0.clone(), names.inode(ino)?.clone());
+            let mut group = vec![
+                RowOp::NoName(Path::clone(path)),
+                RowOp::Name(Path::clone(&aside), Box::new(Name::new_here(ino))),
+            ];
+            if let Some(base) = name.base.clone() {
+                group.extend(restored(path, names.fresh_ino(), &name, &inode, base));
+            }
+            self.commit(&mut names, group)?;
+        }
+        self.recover_changed(&aside, ino, content)?;
+        let partial = !content.lock().is_complete();
+        content.stamp(&mut content.lock(), &self.origin(aside, None, partial))
+    }
+}
+
+/// Returns a stamp that nothing that was ever pushed, or begun to be, can have.
+fn newer_than_all(name: &Name, inode: &Inode) -> u64 {
+    let known = [
+        Some(inode.stamp),
+        name.pushed,
+        name.uploading.as_ref().map(|uploading| uploading.stamp),
+        name.uploaded.as_ref().map(|uploaded| uploaded.stamp),
+    ];
+    let ours = known.into_iter().flatten().filter(|stamp| *stamp != Stamp::NEVER);
+    // Writes after the first were not counted on the disk.
+    ours.map(|stamp| stamp.content).max().unwrap_or(0) + 1
 }
 
 fn after_power_cut(row: &ContentRow, len: u64) -> AfterPowerCut {
     match row.durable_len {
         _ if row.overwriting => AfterPowerCut::Uncertain,
-        Some(durable) if durable >= len => AfterPowerCut::Whole,
-        Some(durable) => AfterPowerCut::CutTo(durable),
-        None => AfterPowerCut::Uncertain,
+        Some(durable) if durable == len => AfterPowerCut::Whole,
+        Some(durable) if durable < len => AfterPowerCut::CutTo(durable),
+        Some(_) | None => AfterPowerCut::Uncertain,
     }
 }
 
-fn restored(path: &Path, ino: Ino, name: &Name, inode: &Inode, base: super::rows::Remote) -> Vec<RowOp> {
+fn restored(path: &Path, ino: Ino, name: &Name, inode: &Inode, base: Remote) -> Vec<RowOp> {
     let mut back = inode.clone();
     back.content = None;
     back.size = base.size;

@@ -3,15 +3,19 @@
 //! The new name is pushed before the old one goes: the old name's tombstone says where the
 //! file went. What the new name displaces becomes the version that its push replaces.
 
+use std::collections::BTreeMap;
+
 use super::Cache;
-use super::content::Origin;
 use super::error::{CacheError, Result};
 use super::names::{self, Names};
-use super::rows::{Ino, Name, Path, RowOp, Tombstone, Uploaded};
+use super::rows::{ContentId, Ino, Name, Path, Remote, RowOp, Tombstone, Uploaded};
 use super::tombstones::{bury, has_record, name_over};
 use crate::model::internal_name::{NameClass, classify};
 use crate::model::key::{MAX_NAME_BYTES, Refusal};
 use crate::os::crash_point::{Step, reached};
+
+/// Tombstones by the new name that they wait for.
+type Followers<'a> = BTreeMap<&'a Path, Vec<(&'a Path, &'a Tombstone)>>;
 
 /// Whether a rename may take an existing name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,41 +51,49 @@ impl Cache {
         let moved_on = names.below(&from).any(|(_, name)| name.has_moved_on())
             || names.name(&from).is_some_and(Name::has_moved_on);
         let moves = plan_moves(&names, &from, &to);
+        let followers = followers(&names);
         let mut group = Vec::new();
         for (old, new) in &moves {
-            move_one(&names, old, new, &mut group)?;
+            move_one(&names, old, new, &followers, &mut group)?;
+        }
+        if !local && names::split(&to).0 != names::split(&from).0 {
+            group.extend(self.keep_emptied_folder(&names, &from));
         }
         group.extend(displaced.map(RowOp::NoInode));
-        let kept = self.keep_emptied_folder(&names, &from);
         self.commit(&mut names, group)?;
         reached(Step::RenameNoted);
         self.show_again(moved_on)?;
-        if names::split(&to).0 != names::split(&from).0 {
-            self.commit(&mut names, kept.into_iter().collect())?;
-        }
         self.folder_changed(&mut names, parent);
         self.folder_changed(&mut names, new_parent);
         displaced.iter().for_each(|&ino| self.drop_if_unused(&mut names, ino));
-        let stamps = self.origins(&names, moves.iter().map(|(_, new)| new));
+        let changed = |(_, new): &(Path, Path)| Some((changed_content(&names, new)?.0, Path::clone(new)));
+        let dirty: Vec<_> = moves.iter().filter_map(changed).collect();
         drop(names);
-        stamps.into_iter().try_for_each(|(content, origin)| content.stamp(&origin))
+        dirty.into_iter().for_each(|(id, path)| self.stamp_anew(&id, path));
+        Ok(())
     }
 
-    /// Returns what the content files of renamed dirty files must say of themselves.
-    fn origins<'a>(
-        &self,
-        names: &Names,
-        paths: impl Iterator<Item = &'a Path>,
-    ) -> Vec<(std::sync::Arc<super::content::Content>, Origin)> {
-        paths
-            .filter_map(|path| {
-                let (name, inode) = names.at(path).ok()?;
-                let id = inode.content.as_ref().filter(|_| !inode.local && inode.equal_object().is_none())?;
-                let origin = Origin { path: Path::clone(path), base: name.base.clone() };
-                Some((self.content(id).ok()?, origin))
-            })
-            .collect()
+    /// Writes a changed file's new path down with its content.
+    fn stamp_anew(&self, id: &ContentId, path: Path) {
+        let Ok(content) = self.content(id) else { return };
+        let mut state = content.lock();
+        let base = match changed_content(&self.names.read(), &path) {
+            Some((still, base)) if still == *id => base,
+            _ => return,
+        };
+        let partial = content.origin().is_some_and(|origin| origin.partial);
+        let origin = self.origin(path, base, partial);
+        if let Err(failed) = content.stamp(&mut state, &origin) {
+            tracing::warn!(path = %origin.path, error = %failed, "A renamed file's content still says its old name");
+        }
     }
+}
+
+/// Returns the content of a file whose bytes are in no object, with the version it derives from.
+fn changed_content(names: &Names, path: &Path) -> Option<(ContentId, Option<Remote>)> {
+    let (name, inode) = names.at(path).ok()?;
+    let id = inode.content.clone().filter(|_| !inode.local && inode.equal_object().is_none())?;
+    Some((id, name.base.clone()))
 }
 
 fn check_rename(names: &Names, from: &Path, to: &Path, replace: Replace) -> Result<bool> {
@@ -134,7 +146,24 @@ fn plan_moves(names: &Names, from: &Path, to: &Path) -> Vec<(Path, Path)> {
     std::iter::once((Path::clone(from), Path::clone(to))).chain(below).collect()
 }
 
-fn move_one(names: &Names, from: &Path, to: &Path, group: &mut Vec<RowOp>) -> Result<()> {
+/// Returns the tombstones of names that were renamed, by the name that they wait for.
+fn followers(names: &Names) -> Followers<'_> {
+    let mut waiting = Followers::new();
+    for (path, tombstone) in names.tombstones() {
+        if let Some(to) = &tombstone.moved_to {
+            waiting.entry(to).or_default().push((path, tombstone));
+        }
+    }
+    waiting
+}
+
+fn move_one(
+    names: &Names,
+    from: &Path,
+    to: &Path,
+    followers: &Followers<'_>,
+    group: &mut Vec<RowOp>,
+) -> Result<()> {
     let (name, inode) = names.at(from)?;
     let mut moved = match names.name(to) {
         Some(displaced) => Name {
@@ -155,9 +184,8 @@ fn move_one(names: &Names, from: &Path, to: &Path, group: &mut Vec<RowOp>) -> Re
     group.push(RowOp::NoName(Path::clone(from)));
     bury(names, from, Some(to), group)?;
     // A file that comes back to where it was has no tombstone there any more.
-    let follows = |(path, t): &(&Path, &Tombstone)| *path != to && t.moved_to.as_ref() == Some(from);
-    for (path, tombstone) in names.tombstones().filter(follows) {
-        let mut follows = tombstone.clone();
+    for (path, tombstone) in followers.get(from).into_iter().flatten().filter(|(path, _)| *path != to) {
+        let mut follows = (*tombstone).clone();
         follows.moved_to = Some(Path::clone(to));
         group.push(RowOp::Tombstone(Path::clone(path), Box::new(follows)));
     }

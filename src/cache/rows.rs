@@ -166,6 +166,8 @@ impl Inode {
 /// An upload that was begun and whose outcome is not noted yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uploading {
+    /// The inode whose bytes are uploaded: the name may mean another one by now.
+    pub ino: Ino,
     /// What the upload's bytes are a snapshot of.
     pub stamp: Stamp,
     /// The mark by which the object is recognised.
@@ -288,6 +290,9 @@ pub struct ContentRow {
     /// Length up to which the file was on the disk at the last durable point.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durable_len: Option<u64>,
+    /// Bytes that were there, and on the disk, at the last durable point.
+    #[serde(default, skip_serializing_if = "RangeSet::is_empty")]
+    pub durable_present: RangeSet,
     /// Whether bytes below `durable_len` may have changed since the last durable point.
     #[serde(default, skip_serializing_if = "is_false")]
     pub overwriting: bool,

@@ -104,9 +104,16 @@ impl Cache {
     /// The inode stays if nothing of the older version was read yet; else the name gets a new
     /// one, and `false` says that this inode's version is gone.
     pub fn adopt_object(&self, ino: Ino, remote: Remote) -> Result<bool> {
-        let unread = self.is_unread(ino)?;
+        let held = self.names.read().inode(ino)?.content.clone();
+        let content = held.as_ref().map(|id| self.content(id)).transpose()?;
+        // Held throughout: nothing of the older version is filled in meanwhile.
+        let state = content.as_ref().map(|content| content.lock());
+        let unread = state.as_ref().is_none_or(|state| state.row.present.is_empty());
         let mut names = self.names.write();
         let inode = names.inode(ino)?;
+        if inode.content != held {
+            return Ok(false);
+        }
         let Some(path) = inode.path.clone().filter(|path| !names.is_dirty(path)) else { return Ok(false) };
         let indexed = names.at(&path)?.0.remote.clone();
         if !unread {
@@ -126,18 +133,10 @@ impl Cache {
         let mut group = vec![RowOp::Inode(ino, Box::new(updated)), RowOp::Name(path, Box::new(row))];
         group.extend(old.clone().map(RowOp::NoContent));
         self.commit(&mut names, group)?;
-        drop(names);
+        drop((names, state));
         old.iter().for_each(|id| self.drop_content(id));
         self.tell(Seen::Content(ino));
         Ok(true)
-    }
-
-    fn is_unread(&self, ino: Ino) -> Result<bool> {
-        let id = self.names.read().inode(ino)?.content.clone();
-        Ok(match id {
-            Some(id) => self.content(&id)?.lock().row.present.is_empty(),
-            None => true,
-        })
     }
 
     /// Returns the name of the bucket's version; if the index does not say it yet, the next

@@ -6,12 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::content::Origin;
 use super::error::{CacheError, Result};
 use super::names::{self, Names};
 use super::rows::{Ino, Inode, Kind, Path, RowOp, Stamp};
 use super::tombstones::{bury, name_over};
-use super::watermark::ChangeToken;
 use super::{Cache, listing::EntryKind};
 use crate::model::internal_name::{NameClass, classify};
 use crate::model::key::{MAX_NAME_BYTES, Refusal};
@@ -132,7 +130,7 @@ impl Cache {
 
     fn make(&self, parent: Ino, name: &str, node: NewNode, kind: Kind) -> Result<Attr> {
         let (path, local) = self.admit_new(parent, name)?;
-        let token = self.begin_change_of(local)?;
+        let _token = self.begin_change_of(local)?;
         let now = self.now_nanos();
         let mut inode = Inode::new(kind, node, now);
         inode.local = local;
@@ -142,33 +140,38 @@ impl Cache {
             let content = self.new_content(0, 0)?;
             let base = tombstone.as_ref().and_then(|t| t.remote.clone());
             if !local {
-                content.stamp(&Origin { path: Path::clone(&path), base })?;
+                content.stamp_first(&mut content.lock(), &self.origin(Path::clone(&path), base, false))?;
             }
             group.push(RowOp::Content(content.id.clone(), Box::default()));
             inode.content = Some(content.id.clone());
         }
-        self.add(&token, parent, path, inode, group)
+        let content = inode.content.clone();
+        let added = self.add((parent, name), &path, inode, group);
+        if added.is_err() {
+            content.iter().for_each(|id| self.drop_content(id));
+        }
+        added
     }
 
     fn add(
         &self,
-        _token: &ChangeToken,
-        parent: Ino,
-        path: Path,
+        (parent, part): (Ino, &str),
+        path: &Path,
         inode: Inode,
         mut group: Vec<RowOp>,
     ) -> Result<Attr> {
         let mut names = self.names.write();
-        if names.inode(parent)?.path.is_none() || names.name(&path).is_some() {
-            let content = inode.content.clone();
-            drop(names);
-            content.iter().for_each(|id| self.drop_content(id));
+        if names.name(path).is_some() {
             return Err(CacheError::Exists(path.to_string()));
         }
+        if names.child_path(parent, part)? != *path {
+            // The folder was renamed since the path was made.
+            return Err(CacheError::NotFound(path.to_string()));
+        }
         let ino = names.fresh_ino();
-        let name = name_over(&names, &path, (ino, &inode), &mut group);
+        let name = name_over(&names, path, (ino, &inode), &mut group);
         group.push(RowOp::Inode(ino, Box::new(inode)));
-        group.push(RowOp::Name(path, Box::new(name)));
+        group.push(RowOp::Name(Path::clone(path), Box::new(name)));
         self.commit(&mut names, group)?;
         reached(Step::CreateNoted);
         self.folder_changed(&mut names, parent);
@@ -212,7 +215,9 @@ impl Cache {
         let (ino, moved_on) = (name.ino, name.has_moved_on());
         let mut group = vec![RowOp::NoName(Path::clone(path)), RowOp::NoInode(ino)];
         bury(&names, path, None, &mut group)?;
-        group.extend(self.keep_emptied_folder(&names, path));
+        if !inode.local {
+            group.extend(self.keep_emptied_folder(&names, path));
+        }
         self.commit(&mut names, group)?;
         reached(Step::UnlinkNoted);
         self.show_again(moved_on)?;
@@ -256,10 +261,11 @@ impl Cache {
             names.apply(RowOp::NoInode(ino), self.now());
         }
         if let Some(id) = content {
-            if let Err(failed) = self.catalog.note(&[RowOp::NoContent(id.clone())]) {
+            // In this order: a content file that the catalog does not know may be dirty.
+            self.drop_content(&id);
+            if let Err(failed) = self.catalog.note(&[RowOp::NoContent(id)]) {
                 tracing::warn!(error = %failed, "Removed content could not be noted");
             }
-            self.drop_content(&id);
         }
     }
 

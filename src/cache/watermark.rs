@@ -135,6 +135,9 @@ impl Watermark {
             last_verified_at: Timestamp::from(self.inner.clock.now()).to_string(),
             ..Sidecar::fresh(FingerprintKind::Etag)
         };
+        // A failure may leave either state on the disk: until it is known, the next change
+        // must write it anew.
+        state.sidecar = None;
         durable_file::replace(&self.inner.path, &clean.to_bytes())?;
         state.sidecar = Some(clean);
         reached(Step::Settled);
@@ -154,13 +157,13 @@ impl Watermark {
         sidecar.usable_fingerprint().map(str::to_owned)
     }
 
-    /// Forgets what was verified: the catalog that it was verified with is lost.
+    /// Forgets what was verified, durably: the catalog that it was verified with is lost.
     pub(super) fn forget(&self) -> io::Result<()> {
         let mut state = self.inner.state.lock();
         state.sidecar = None;
         match std::fs::remove_file(&self.inner.path) {
-            Err(failed) if failed.kind() != io::ErrorKind::NotFound => Err(failed),
-            _ => Ok(()),
+            Err(failed) if failed.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.and_then(|()| durable_file::sync_folder_of(&self.inner.path)),
         }
     }
 

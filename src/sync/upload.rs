@@ -306,7 +306,7 @@ impl SyncService {
         options: &PutOptions,
         upload: Option<crate::store::UploadId>,
     ) -> Result<bool> {
-        let uploading = Uploading { stamp, nonce: options.nonce.clone(), upload };
+        let uploading = Uploading { ino: state.name.ino, stamp, nonce: options.nonce.clone(), upload };
         let noted = self.cache.note_uploading(&state.path, state.name.ino, uploading);
         noted.map_err(SyncError::cache(format!("Noting the upload of {}", state.path)))
     }
