@@ -106,7 +106,8 @@ fn check(step: Step, nth: u32, root: &Path, answered: usize) {
         }
         twins.reference = before;
     }
-    twins.run(&Op::Push);
+    twins.rig.push();
+    assert!(twins.rig.pending().is_empty(), "{what}: unpushed {:?}", twins.rig.pending());
     let difference = twins.difference(&twins.reference);
     assert!(difference.is_none(), "{what}, pushed: {}", difference.unwrap_or_default());
     twins.compare_bucket();
