@@ -3,6 +3,9 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::process::Command;
+use std::time::Duration;
+
+use bayou::os::clock::{Clock, SystemClock};
 
 use crate::person::{Said, wait_until, write, write_synced};
 use crate::world::{QUIET, SOURCE, World, read};
@@ -56,6 +59,21 @@ fn what_was_synced_locally_is_found_after_a_power_failure() {
     let names: Vec<&String> = index["entries"].as_object().unwrap().keys().collect();
     let aside = names.iter().find(|name| name.starts_with("c.recovered-") && name.ends_with(".txt"));
     assert_eq!(world.object(aside.unwrap()).unwrap(), b"unsafe", "{names:?}");
+}
+
+/// Shows crash-7.
+#[test]
+fn what_was_written_some_time_before_a_power_failure_is_found() {
+    let world = World::new(&[("a", b"old bytes")], &QUIET);
+    write(world.path("a"), b"new");
+    write(world.path("b"), b"made");
+    let written = SystemClock.instant();
+    let passed = || SystemClock.instant().duration_since(written);
+    wait_until("5 seconds have passed", || passed() > Duration::from_secs(5));
+    world.here.kill_daemon();
+    after_another_boot(&world, &["sync", "--push", SOURCE]).says(&["Pushed 2 files"]);
+    assert_eq!(world.object("a").unwrap(), b"new");
+    assert_eq!(world.object("b").unwrap(), b"made");
 }
 
 /// Runs the program as if the machine had been started anew: another boot id is put over the

@@ -17,6 +17,7 @@ mod limits;
 mod offline;
 mod page;
 mod reading;
+mod together;
 mod tree;
 mod unmounting;
 mod world;
