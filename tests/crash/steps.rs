@@ -1,0 +1,150 @@
+//! The mount dies at each labelled step of its durable actions.
+
+use std::process::ExitStatus;
+
+use bayou::os::crash_point::Step;
+
+use crate::actor::{Actor, Done};
+use crate::check;
+use crate::daemon::{Daemon, Place, Start, was_killed};
+use crate::dice::Dice;
+
+const KIB: usize = 1 << 10;
+/// Larger than one part of an upload.
+const LARGE: usize = 9 << 20;
+/// With all other content more than the cache may keep.
+const FILLER: usize = 4 << 20;
+const FLAGS: &[&str] = &["--write-back", "100ms", "--refresh", "100ms", "--cache-size", "12MiB"];
+
+/// Dies at `step` for the `nth` time while everything is done that reaches it.
+fn dies_at(step: Step, nth: usize) {
+    let place = Place::new();
+    let mut actor = Actor::new(&place.mnt(), "p");
+    let mut other = Actor::new(&place.mnt(), "other");
+    prepare(&place, &mut [&mut actor, &mut other]);
+    let crash_at = Some(format!("{}:{nth}", step.label()));
+    let ended = live(&place, &mut actor, crash_at);
+    assert!(was_killed(ended), "{step:?} was not reached for the {nth}. time: {ended}\n{}", place.logs());
+    check::bucket_after_crash(&place, "second", &[&mut actor]);
+    let start = Start { cache: "second", flags: FLAGS, crash_at: None };
+    let daemon = Daemon::start(&place, &start).unwrap();
+    assert!(check::mount(&place, &mut [&mut actor, &mut other]));
+    check::sync(&place, &mut [&mut actor, &mut other]);
+    daemon.stop();
+    check::fresh_machine(&place, &[&mut actor, &mut other]);
+}
+
+/// Mounts where the bucket was never mounted, works, and unmounts.
+fn live(place: &Place, actor: &mut Actor, crash_at: Option<String>) -> ExitStatus {
+    match Daemon::start(place, &Start { cache: "second", flags: FLAGS, crash_at }) {
+        Ok(mut daemon) => {
+            drop(work(actor));
+            daemon.terminate();
+            daemon.wait()
+        }
+        Err(ended) => ended,
+    }
+}
+
+/// Fills the bucket through a machine that is not used again.
+fn prepare(place: &Place, actors: &mut [&mut Actor]) {
+    let start = Start { cache: "first", flags: &[], crash_at: None };
+    let daemon = Daemon::start(place, &start).unwrap();
+    for actor in actors.iter_mut() {
+        actor.begin().unwrap();
+        fill(actor).unwrap();
+    }
+    check::sync(place, actors);
+    daemon.stop();
+}
+
+fn fill(actor: &mut Actor) -> Done {
+    let mut dice = Dice::new(7);
+    write_large(actor, &own(actor, "large"), LARGE, &mut dice)?;
+    for n in 0..6 {
+        let bytes = dice.bytes(5000);
+        actor.create_with(&own(actor, &format!("small{n}")), &bytes)?;
+    }
+    actor.make_folder(&own(actor, "folder"))?;
+    (0..3).try_for_each(|n| actor.create_with(&own(actor, &format!("folder/f{n}")), b"in a folder"))
+}
+
+/// Does everything that a mount can be asked for; the last change is left unpushed.
+fn work(actor: &mut Actor) -> Done {
+    let mut dice = Dice::new(8);
+    let own = |name: &str| format!("p/{name}");
+    actor.write(&own("large"), (5 << 20) + 123, &dice.bytes(100))?;
+    actor.read(&own("small0"))?;
+    actor.append(&own("small1"), &dice.bytes(700))?;
+    actor.truncate(&own("small2"), 100)?;
+    actor.rewrite(&own("small3"), &dice.bytes(900))?;
+    actor.create_with(&own("new"), &dice.bytes(3000))?;
+    actor.chmod(&own("new"), 0o600)?;
+    actor.set_time(&own("new"), 1_000_000_000)?;
+    actor.fsync(&own("new"))?;
+    actor.append(&own("new"), &dice.bytes(10))?;
+    actor.fsync(&own("large"))?;
+    actor.create_with(&own("temp"), &dice.bytes(4000))?;
+    actor.rename(&own("temp"), &own("small4"))?;
+    actor.unlink(&own("small5"))?;
+    actor.make_folder(&own("made"))?;
+    actor.make_folder(&own("unmade"))?;
+    actor.remove_folder(&own("unmade"))?;
+    actor.rename(&own("folder"), &own("made/folder"))?;
+    actor.link(&own("link"), "new")?;
+    actor.fsync_folder("p")?;
+    write_large(actor, &own("filler"), FILLER, &mut dice)?;
+    actor.create_with(&own("last"), &dice.bytes(50))
+}
+
+fn own(actor: &Actor, name: &str) -> String {
+    format!("{}/{name}", actor.folder)
+}
+
+fn write_large(actor: &mut Actor, path: &str, size: usize, dice: &mut Dice) -> Done {
+    actor.create(path)?;
+    (0..size / (256 * KIB)).try_for_each(|n| actor.write(path, n * 256 * KIB, &dice.bytes(256 * KIB)))
+}
+
+macro_rules! steps {
+    ($($test:ident: $step:ident $($nth:literal)*,)*) => {
+        $(#[test]
+        fn $test() {
+            dies_at(Step::$step, 1);
+            $(dies_at(Step::$step, $nth);)*
+        })*
+
+        const TRIED: &[Step] = &[$(Step::$step,)*];
+    };
+}
+
+steps! {
+    dying_when_the_watermark_says_dirty_loses_nothing: WatermarkDirty,
+    dying_when_a_content_file_is_stamped_loses_nothing: ContentStamped 3,
+    dying_when_a_change_is_noted_loses_nothing: ChangingNoted 5,
+    dying_when_content_is_written_loses_nothing: ContentWritten 3,
+    dying_at_a_durable_point_loses_nothing: LocallyDurable,
+    dying_when_a_create_is_noted_loses_nothing: CreateNoted 2,
+    dying_when_an_unlink_is_noted_loses_nothing: UnlinkNoted 2,
+    dying_when_a_rename_is_noted_loses_nothing: RenameNoted 2,
+    dying_when_an_upload_is_noted_loses_nothing: UploadingNoted 4,
+    dying_when_a_part_is_uploaded_loses_nothing: PartUploaded 2,
+    dying_before_an_upload_is_completed_loses_nothing: BeforeComplete,
+    dying_when_an_object_is_put_loses_nothing: ObjectPut 4,
+    dying_when_an_upload_is_noted_as_done_loses_nothing: UploadedNoted 4,
+    dying_when_the_index_is_committed_loses_nothing: IndexCommitted 3,
+    dying_when_a_commit_is_noted_loses_nothing: CommitNoted 3,
+    dying_when_an_object_is_deleted_loses_nothing: ObjectDeleted 2,
+    dying_before_the_watermark_is_settled_loses_nothing: BeforeSettle,
+    dying_when_the_watermark_is_settled_loses_nothing: Settled,
+    dying_when_an_eviction_is_noted_loses_nothing: EvictNoted,
+    dying_when_bytes_were_fetched_loses_nothing: HydrateWritten 5,
+    dying_when_the_journal_is_set_aside_loses_nothing: JournalRotated,
+    dying_when_the_journal_is_folded_loses_nothing: JournalFolded,
+    dying_when_a_pull_was_applied_loses_nothing: PullApplied,
+}
+
+#[test]
+fn every_labelled_step_is_tried() {
+    assert_eq!(TRIED, Step::ALL);
+}
