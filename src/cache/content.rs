@@ -228,11 +228,13 @@ impl ContentState {
         }
     }
 
-    /// Writes fetched bytes where they are still absent; returns the bytes newly present.
+    /// Writes fetched bytes where they are still absent; returns the bytes newly present. The
+    /// file's time stays that of its last change, which is what a crash is recovered by.
     pub(super) fn fill(&mut self, path: &FsPath, offset: u64, bytes: &[u8]) -> Result<u64> {
         let file = self.file(path)?;
         let end = (offset + bytes.len() as u64).min(self.row.fill_limit);
         let gaps = if offset < end { self.row.present.missing(offset..end) } else { Vec::new() };
+        let changed = file.metadata().and_then(|meta| meta.modified());
         let mut filled = 0;
         for gap in gaps {
             let part = &bytes[(gap.start - offset) as usize..(gap.end - offset) as usize];
@@ -240,6 +242,7 @@ impl ContentState {
             filled += gap.end - gap.start;
             self.row.present.insert(gap);
         }
+        changed.and_then(|time| file.set_modified(time)).map_err(CacheError::io("Filling", path))?;
         reached(Step::HydrateWritten);
         Ok(filled)
     }
@@ -360,6 +363,16 @@ mod tests {
         assert_eq!(content.read(2..20).unwrap(), missing(2, 10));
         assert_eq!(content.fill(0, b"0123456789").unwrap(), 10);
         assert_eq!(content.read(2..20).unwrap(), ReadOutcome::Data(b"23456789".to_vec()));
+    }
+
+    #[test]
+    fn a_fill_is_no_change_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let content = content(folder.path(), 10);
+        let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        content.file().unwrap().set_modified(long_ago).unwrap();
+        content.fill(0, b"0123456789").unwrap();
+        assert_eq!(std::fs::metadata(content.path()).unwrap().modified().unwrap(), long_ago);
     }
 
     #[test]
