@@ -95,7 +95,10 @@ impl Cache {
 
     fn names_not_in(&self, known: &HashSet<&str>) -> Vec<Path> {
         let names = self.names.read();
-        let gone = |(path, name): &(&Path, &Name)| name.remote.is_some() && !known.contains(&***path);
+        let is_file = |name: &Name| names.inode(name.ino).is_ok_and(|inode| !inode.is_folder());
+        let gone = |(path, name): &(&Path, &Name)| {
+            name.remote.is_some() && !known.contains(&***path) && is_file(name)
+        };
         names.all().filter(gone).map(|(path, _)| Path::clone(path)).collect()
     }
 
@@ -226,9 +229,14 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes a name whose object is gone from the bucket. A file that is dirty here stays.
-    pub fn apply_vanished(&self, path: &Path) -> Result<()> {
+    /// Removes a name whose object is gone from the bucket, if it is still what was `known` of
+    /// it. A file that is dirty here stays.
+    pub fn apply_vanished(&self, path: &Path, known: &Option<Remote>) -> Result<()> {
         let mut names = self.names.write();
+        let is_known = |(name, inode): (&Name, &Inode)| !inode.is_folder() && name.remote == *known;
+        if !names.at(path).is_ok_and(is_known) {
+            return Ok(());
+        }
         let Ok((name, inode)) = names.at(path) else { return Ok(()) };
         // What only waits to be named by the index is nothing of ours.
         if names.is_dirty(path) && name.pushed != Some(inode.stamp) {

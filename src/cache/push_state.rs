@@ -12,7 +12,7 @@ use super::content::Content;
 use super::error::Result;
 use super::names::Names;
 use super::rows::{Ino, Inode, Name, Path, Remote, RowOp, Source, Stamp, Tombstone, Uploaded, Uploading};
-use super::tombstones::recorded_too_late;
+use super::tombstones::committed_too_late;
 use crate::model::entry::Attributes;
 use crate::model::identity::Identity;
 use crate::os::crash_point::{Step, reached};
@@ -262,17 +262,11 @@ impl Cache {
         let _unchanging = content.as_ref().map(|content| content.lock());
         let mut names = self.names.write();
         let still = names.name(path).is_some_and(|name| name.ino == ino);
-        if !still && remote.is_none() {
-            let late = recorded_too_late(&names, path);
-            return self.commit(&mut names, vec![late]);
-        }
-        let Ok((name, inode)) = names.at(path) else { return Ok(()) };
         if !still {
-            let mut noted = name.clone();
-            noted.remote.clone_from(&remote);
-            noted.uploaded = noted.uploaded.filter(|done| Some(&done.remote) != remote.as_ref());
-            return self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))]);
+            let late = committed_too_late(&names, path, remote);
+            return self.commit(&mut names, late.into_iter().collect());
         }
+        let (name, inode) = names.at(path)?;
         let mut noted = name.clone();
         noted.remote.clone_from(&remote);
         noted.base.clone_from(&remote);

@@ -89,14 +89,24 @@ pub(super) fn has_record(name: &Name, inode: &Inode) -> bool {
     name.record_left || (inode.is_folder() && !inode.implied && name.pushed.is_some())
 }
 
-/// Notes that a folder was recorded in the index although its name means something else by now.
-pub(super) fn recorded_too_late(names: &Names, path: &Path) -> RowOp {
-    if let Ok((name, inode)) = names.at(path)
-        && inode.is_folder()
-    {
-        let noted = Name { record_left: true, pushed: None, ..name.clone() };
-        return RowOp::Name(Path::clone(path), Box::new(noted));
+/// Notes that the index names a file (or records a folder, if there is no `remote`) although
+/// its name means something else by now, or nothing.
+pub(super) fn committed_too_late(names: &Names, path: &Path, remote: Option<Remote>) -> Option<RowOp> {
+    let live = names.at(path).ok();
+    let is_folder = live.is_some_and(|(_, inode)| inode.is_folder());
+    let mut tombstone = names.tombstone(path).cloned();
+    match (live, remote) {
+        (Some((name, _)), None) if is_folder => {
+            let noted = Name { record_left: true, pushed: None, ..name.clone() };
+            return Some(RowOp::Name(Path::clone(path), Box::new(noted)));
+        }
+        (_, None) => tombstone.get_or_insert_default().folder = true,
+        (Some((name, _)), Some(remote)) if !is_folder => {
+            let uploaded = name.uploaded.clone().filter(|done| done.remote != remote);
+            let noted = Name { remote: Some(remote), uploaded, ..name.clone() };
+            return Some(RowOp::Name(Path::clone(path), Box::new(noted)));
+        }
+        (_, Some(remote)) => tombstone.as_mut()?.indexed = Some(remote),
     }
-    let tombstone = names.tombstone(path).cloned().unwrap_or_default();
-    RowOp::Tombstone(Path::clone(path), Box::new(Tombstone { folder: true, ..tombstone }))
+    Some(RowOp::Tombstone(Path::clone(path), Box::new(tombstone?)))
 }

@@ -165,17 +165,20 @@ impl SyncService {
     async fn confirm_vanished(&self, paths: Vec<Path>) -> Result<u64> {
         let ask = |path: Path| async move {
             let what = format!("Asking whether {path} was removed");
+            let known = self.cache.file_state(&path).and_then(|state| state.name.remote);
             let meta = self.store.head(&ObjectKey::new(Path::clone(&path))).await;
-            meta.map(|meta| (path, meta)).map_err(SyncError::store(what))
+            meta.map(|meta| (path, known, meta)).map_err(SyncError::store(what))
         };
         let mut answers = stream::iter(paths).map(ask).buffer_unordered(PARALLEL_HEADS);
         let mut removed = 0;
         while let Some(answer) = answers.next().await {
-            let (path, meta) = answer?;
+            let (path, known, meta) = answer?;
             match meta {
                 None => {
                     self.lingering.lock().remove(&path);
-                    self.cache.apply_vanished(&path).map_err(SyncError::cache(format!("Removing {path}")))?;
+                    self.cache
+                        .apply_vanished(&path, &known)
+                        .map_err(SyncError::cache(format!("Removing {path}")))?;
                     removed += 1;
                 }
                 Some(meta) => self.linger(path, meta.version),

@@ -13,7 +13,6 @@ use super::commit::{Change, Was};
 use super::entries::{entry_of, folder_attributes, put_options};
 use super::error::{Result, SyncError};
 use super::key_locks::KeyGuard;
-use crate::cache::CacheError;
 use crate::cache::push_state::FileState;
 use crate::cache::rows::{Ino, Kind, Path, Remote, Stamp, Uploaded, Uploading};
 use crate::model::content_hash::ContentHash;
@@ -90,7 +89,10 @@ impl SyncService {
         self.uploading.fetch_add(1, Ordering::Relaxed);
         let sent = self.send(&state, judged).await;
         self.uploading.fetch_sub(1, Ordering::Relaxed);
-        let sent = sent.or_else(|failed| if is_removed(&failed) { Ok(Sent::Gone) } else { Err(failed) });
+        // A file that was removed while it was made ready is not a failure.
+        let removed = self.cache.file_state(path).is_none_or(|now| now.name.ino != state.name.ino);
+        let sent =
+            sent.or_else(|failed| if removed && is_ours(&failed) { Ok(Sent::Gone) } else { Err(failed) });
         let (stamp, remote, sent, is_sent) = match sent? {
             Sent::Gone => return Ok(Prepared::Nothing),
             Sent::Conflict => return Ok(Prepared::Conflict(guard)),
@@ -358,9 +360,9 @@ impl SyncService {
     }
 }
 
-/// A file that was removed while it was made ready is not a failure.
-fn is_removed(failed: &SyncError) -> bool {
-    matches!(failed, SyncError::Cache { source, .. } if matches!(**source, CacheError::Gone(_)))
+/// Returns whether what failed was on this machine.
+fn is_ours(failed: &SyncError) -> bool {
+    matches!(failed, SyncError::Cache { .. })
 }
 
 /// The same bytes as the version that they derive from need not be sent again.

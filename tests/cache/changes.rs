@@ -210,7 +210,8 @@ fn the_last_name_in_a_folder_of_others_may_be_a_machine_local_one() {
     std::fs::remove_dir_all(rig.content_file("implied/f").ancestors().nth(4).unwrap().join("bucket/implied"))
         .unwrap();
     rig.settle();
-    rig.cache().apply_vanished(&"implied/f".into()).unwrap();
+    let known = rig.cache().file_state("implied/f").and_then(|state| state.name.remote);
+    rig.cache().apply_vanished(&"implied/f".into(), &known).unwrap();
     rig.unlink("implied/.lock");
     assert!(rig.pending().is_empty() && !rig.cache().watermark().is_dirty());
 }

@@ -229,7 +229,15 @@ fn check_elsewhere(seed: u64, world: &World, model: &Side) {
         expected.keys()
     );
     for (path, entry) in &expected {
-        assert!(found[path] == *entry, "seed {seed}: {path} differs elsewhere");
+        let other = &found[path];
+        let at = other.2.iter().zip(&entry.2).position(|(a, b)| a != b);
+        let what = |e: &(EntryKind, u32, Vec<u8>)| format!("{:?} {:o} {} bytes", e.0, e.1, e.2.len());
+        assert!(
+            other == entry,
+            "seed {seed}: {path} is {} instead of {}; first difference at {at:?}",
+            what(other),
+            what(entry)
+        );
     }
 }
 
