@@ -272,6 +272,7 @@ impl Cache {
         noted.base.clone_from(&remote);
         noted.pushed = Some(stamp);
         noted.uploaded = None;
+        noted.committed = true;
         noted.record_left = false;
         let mut pushed = inode.clone();
         let whole = pushed.stamp.content == stamp.content;
@@ -332,8 +333,7 @@ impl Cache {
     pub fn committed_version(&self, path: &str) -> Option<Version> {
         let names = self.names.read();
         let (name, _) = names.at(path).ok()?;
-        let ours = name.pushed.is_some_and(|pushed| pushed.content > 0) && !names.is_dirty(path);
-        name.base.as_ref().filter(|_| ours)?.version.clone()
+        name.base.as_ref().filter(|_| name.committed && !names.is_dirty(path))?.version.clone()
     }
 
     /// Has a committed file's entry published again: the index lost it.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::error::{Result, SyncError};
-use super::{LINGER, OnConflict, SyncService};
+use super::{OnConflict, SyncService};
 use crate::cache::push_state::FileState;
 use crate::cache::rows::{Kind, Path, Remote};
 use crate::model::content_hash::ContentHash;
@@ -20,6 +20,9 @@ use crate::store::{Nonce, ObjectMeta};
 
 /// How many bytes of a file are hashed at once.
 const HASHED_AT_ONCE: u64 = 1 << 20;
+
+/// How long an object of ours that the index does not name is taken for somebody's.
+const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// What became of a conflict.
 pub(super) enum Resolution {
@@ -133,11 +136,11 @@ impl SyncService {
         Ok(Ours::WithHoles)
     }
 
-    /// An object of a bayou that died before it named it in the index. One that is young may
-    /// be about to be named.
+    /// An object of a bayou that died before it named it in the index. One that is younger may
+    /// be about to be named, or to be named again by its writer after another dropped its entry.
     fn is_orphan(&self, meta: &ObjectMeta) -> bool {
         let age = self.clock.now().duration_since(meta.modified).unwrap_or(Duration::ZERO);
-        meta.user.contains_key(Nonce::META) && age >= LINGER
+        meta.user.contains_key(Nonce::META) && age >= ORPHAN_AGE
     }
 
     /// Returns whether both sides have the same bytes, and notes that the bucket has ours.

@@ -100,9 +100,7 @@ impl SyncService {
         if !object_left {
             return Ok(());
         }
-        for ino in self.cache.dependents_of(path) {
-            self.hydrator.hydrate(ino).await.map_err(SyncError::cache(format!("Keeping what {path} was")))?;
-        }
+        self.keep_what_was(path).await?;
         let key = ObjectKey::new(Path::clone(path));
         if let Some(condition) = self.delete_condition(&removal, &key).await? {
             match self.store.delete(&key, &condition).await {

@@ -207,9 +207,20 @@ impl SyncService {
         if state.name.base.is_none() {
             return Ok(());
         }
-        for ino in self.cache.dependents_of(&state.path) {
-            let what = format!("Fetching what {} was", state.path);
-            self.hydrator.hydrate(ino).await.map_err(SyncError::cache(what))?;
+        self.keep_what_was(&state.path).await
+    }
+
+    /// Fetches what files of other names still need of a key's object; what is gone already
+    /// cannot be kept.
+    pub(super) async fn keep_what_was(&self, path: &Path) -> Result<()> {
+        for ino in self.cache.dependents_of(path) {
+            let kept = self.hydrator.hydrate(ino).await;
+            match kept.map_err(SyncError::cache(format!("Fetching what {path} was"))) {
+                Err(gone) if gone.is_base_gone() => {
+                    tracing::warn!(%path, ino, "A renamed file's content was replaced before it was read");
+                }
+                outcome => outcome?,
+            }
         }
         Ok(())
     }

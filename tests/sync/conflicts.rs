@@ -222,7 +222,7 @@ async fn an_orphan_of_a_bayou_that_died_is_replaced(world: World) {
     here.push().await;
     // The object, with a nonce, of a machine that died before it committed.
     world.put("f", "orphan").await;
-    world.clock.advance(Duration::from_secs(300));
+    world.clock.advance(Duration::from_secs(25 * 3600));
     here.write("f", "ours");
     assert_eq!(here.push().await.conflicts, [""; 0]);
     assert_eq!(here.files(), ["f", "other"]);
@@ -246,7 +246,7 @@ async fn an_object_that_another_tool_put_there_is_not_replaced(world: World) {
     here.write("other", "x");
     here.push().await;
     world.put_foreign("f", "theirs").await;
-    world.clock.advance(Duration::from_secs(300));
+    world.clock.advance(Duration::from_secs(25 * 3600));
     here.write("f", "ours");
     here.push().await;
     assert_eq!(here.text(&here.conflict_copy()).await, "ours");

@@ -278,21 +278,21 @@ fn seeds(few: u64) -> std::ops::Range<u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_machines_do_at_random_nothing_is_lost() {
-    for seed in seeds(8) {
+    for seed in seeds(4) {
         play(World::folder().await, seed, Company::Nobody).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_machines_do_over_a_server_that_fails_nothing_is_lost() {
-    for seed in seeds(8) {
+    for seed in seeds(4) {
         play(World::s3_with(Options::default()).await, seed, Company::Nobody).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_machines_do_beside_a_client_without_locks_nothing_is_lost() {
-    for seed in seeds(8) {
+    for seed in seeds(4) {
         play(World::folder().await, seed, Company::Swamp).await;
     }
 }
