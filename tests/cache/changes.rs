@@ -4,7 +4,9 @@
 use bayou::cache::attributes::{SetAttr, XattrMode};
 use bayou::cache::file::Access;
 use bayou::cache::rename::Replace;
-use bayou::cache::{CacheError, ROOT};
+use bayou::cache::rows::{Path, Remote, Uploaded, Uploading};
+use bayou::cache::{CacheError, Ino, ROOT};
+use bayou::store::{Nonce, Version};
 
 use super::rig::{FILE, FOLDER, Rig};
 
@@ -279,4 +281,21 @@ fn an_unlinked_file_that_is_still_written_to_dirties_nothing() {
     rig.cache().truncate(ino, 3).unwrap();
     assert!(!rig.cache().watermark().is_dirty() && rig.pending().is_empty());
     assert_eq!(rig.read_ino(ino), b"nob");
+}
+
+#[test]
+fn a_name_that_is_removed_while_it_is_committed_leaves_what_the_index_says_of_it() {
+    let rig = Rig::new();
+    let (path, ino): (Path, Ino) = ("f".into(), rig.make("f", b"hello"));
+    let (cache, nonce) = (rig.cache(), Nonce::from_text("n"));
+    let stamp = cache.stamp_of(ino).unwrap();
+    let uploading = Uploading { ino, stamp, nonce: nonce.clone(), upload: None };
+    assert!(cache.note_uploading(&path, ino, uploading).unwrap());
+    let remote = Remote { size: 5, modified: String::new(), sha256: None, version: Version::new("v1") };
+    cache.note_uploaded(&path, ino, &nonce, Uploaded { stamp, remote: remote.clone() }).unwrap();
+    rig.unlink("f");
+    cache.note_committed(&path, ino, stamp, Some(remote.clone())).unwrap();
+    assert_eq!(cache.tombstone("f").unwrap().indexed.as_ref(), Some(&remote));
+    rig.make("f", b"again");
+    assert_eq!(cache.file_state("f").unwrap().name.remote, Some(remote));
 }
