@@ -211,6 +211,7 @@ mod tests {
             path: None,
             opens: 0,
             lookups: 0,
+            taken_path: None,
         }
     }
 

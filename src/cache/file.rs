@@ -93,6 +93,7 @@ impl Cache {
             return Ok(());
         }
         self.make_room(bytes.len() as u64)?;
+        self.bring_back(ino)?;
         let token = self.token_for(ino)?;
         for _ in 0..MOST_TRIES {
             let content = self.content_of(ino)?;
@@ -120,6 +121,7 @@ impl Cache {
         if old == size {
             return Ok(());
         }
+        self.bring_back(ino)?;
         let token = self.token_for(ino)?;
         for _ in 0..MOST_TRIES {
             let content = self.content_of(ino)?;

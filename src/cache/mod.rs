@@ -20,6 +20,7 @@ use crate::os::clock::SharedClock;
 use crate::os::folder_lock::FolderLock;
 
 pub mod attributes;
+mod brought_back;
 pub mod bypass;
 pub mod catalog;
 pub mod content;

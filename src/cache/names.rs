@@ -115,11 +115,12 @@ impl Names {
 
     fn put_inode(&mut self, ino: Ino, mut row: Inode, now: Instant) {
         // A row may be a copy of another inode's: what is kept in memory only is this one's.
-        (row.path, row.opens, row.lookups) = (None, 0, 0);
+        (row.path, row.opens, row.lookups, row.taken_path) = (None, 0, 0, None);
         if let Some(old) = self.inodes.get(&ino) {
             row.path.clone_from(&old.path);
             row.opens = old.opens;
             row.lookups = old.lookups;
+            row.taken_path.clone_from(&old.taken_path);
             if old.path.is_some() {
                 self.bytes = self.bytes - counted(old) + counted(&row);
             }
@@ -284,6 +285,7 @@ fn root_inode() -> Inode {
         path: None,
         opens: 0,
         lookups: 0,
+        taken_path: None,
     }
 }
 

@@ -224,6 +224,7 @@ impl Cache {
             RowOp::NoInode(old),
         ];
         self.commit(names, group)?;
+        Self::remember_taken(names, old, path);
         self.tell_entry(names, path);
         self.drop_if_unused(names, old);
         Ok(())
@@ -247,6 +248,7 @@ impl Cache {
         }
         let ino = name.ino;
         self.commit(&mut names, vec![RowOp::NoName(Path::clone(path)), RowOp::NoInode(ino)])?;
+        Self::remember_taken(&mut names, ino, path);
         self.tell_entry(&names, path);
         self.drop_if_unused(&mut names, ino);
         self.prune_folders(&mut names, path)

@@ -140,6 +140,9 @@ pub struct Inode {
     /// Lookups that the kernel has not forgotten.
     #[serde(skip)]
     pub lookups: u64,
+    /// The path that others took from it while it was open here.
+    #[serde(skip)]
+    pub taken_path: Option<Path>,
 }
 
 fn is_false(flag: &bool) -> bool {

@@ -318,6 +318,7 @@ impl Inode {
             path: None,
             opens: 0,
             lookups: 0,
+            taken_path: None,
         }
     }
 }

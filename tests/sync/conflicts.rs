@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bayou::cache::file::Access;
 use bayou::sync::{OnConflict, SyncError, SyncOptions};
 
 use super::peer::Peer;
@@ -14,6 +15,8 @@ on_both_stores!(
     created_here_and_there_both_versions_are_kept,
     the_same_edit_here_and_there_is_no_conflict,
     the_same_file_created_here_and_there_is_no_conflict,
+    written_here_through_a_handle_that_is_older_than_their_version_both_are_kept,
+    written_here_through_a_handle_after_they_removed_the_file_it_comes_back,
     edited_here_and_removed_there_ours_keeps_the_name,
     edited_here_and_removed_there_without_a_pull_ours_keeps_the_name,
     removed_here_and_edited_there_theirs_comes_back,
@@ -55,6 +58,32 @@ pub(super) async fn check_both(world: &World, here: &Peer, theirs: &str, ours: &
     }
     assert!(here.pending().is_empty(), "{:?}", here.pending());
     assert!(here.push().await.settled);
+}
+
+async fn written_here_through_a_handle_that_is_older_than_their_version_both_are_kept(world: World) {
+    let (here, there) = two_peers(&world).await;
+    let ino = here.ino("f");
+    here.cache.open_file(ino, Access::Write).unwrap();
+    there.write("f", "theirs");
+    there.push().await;
+    here.pull().await;
+    here.cache.write(ino, 0, b"ours").unwrap();
+    here.sync.flush_file(ino).await.unwrap();
+    here.cache.release(ino);
+    check_both(&world, &here, "theirs", "ours").await;
+}
+
+async fn written_here_through_a_handle_after_they_removed_the_file_it_comes_back(world: World) {
+    let (here, there) = two_peers(&world).await;
+    let ino = here.ino("f");
+    here.cache.open_file(ino, Access::Write).unwrap();
+    there.remove("f");
+    there.push().await;
+    here.pull().await;
+    here.cache.write(ino, 0, b"OURS").unwrap();
+    here.sync.flush_file(ino).await.unwrap();
+    here.cache.release(ino);
+    assert_eq!(world.peer().await.text("f").await, "OURS");
 }
 
 async fn edited_here_and_there_both_versions_are_kept(world: World) {
