@@ -114,15 +114,17 @@ impl World {
         self.bucket.put(&ObjectKey::new(key), body.into(), &options).await.unwrap()
     }
 
-    /// Writes an object as a client does that knows nothing of bayou.
-    pub(crate) async fn put_foreign(&self, key: &str, body: &str) {
+    /// Writes an object as a client does that knows nothing of bayou and its marks.
+    pub(crate) async fn put_foreign(&self, key: &str, body: impl Into<Bytes>) -> Version {
         match &self.home {
-            Home::S3(server) => drop(server.put_object("bucket", key, body.to_owned())),
+            Home::S3(server) => {
+                let etag = server.put_object("bucket", key, body);
+                Version::new(&etag).unwrap()
+            }
             Home::Folder(folder) => {
-                let path = folder.path().join(key);
-                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-                std::io::Write::write_all(&mut std::fs::File::create(path).unwrap(), body.as_bytes())
-                    .unwrap();
+                let version = self.put(key, body).await;
+                rustix::fs::removexattr(folder.path().join(key), "user.bayou.meta").unwrap();
+                version
             }
         }
     }

@@ -1,0 +1,118 @@
+//! A gate for requests: a test lets so many pass, does something else, and lets more pass.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// A gate that somebody's requests go through.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    state: Mutex<State>,
+    /// More may pass.
+    opened: Notify,
+    /// Somebody waits, or has been answered.
+    moved: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// How many may still pass; `None`: all.
+    left: Option<usize>,
+    waiting: usize,
+    under_way: usize,
+}
+
+/// A request that has passed and is under way until this is dropped.
+pub(crate) struct Passed<'a>(&'a Pace);
+
+/// A request that waits at the gate until this is dropped.
+struct Waiting<'a>(&'a Pace);
+
+impl Pace {
+    /// Returns a gate that is open.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Lets all requests pass from now on.
+    pub(crate) fn open(&self) {
+        self.set(None);
+    }
+
+    /// Works until it is done or `requests` have passed and been answered; returns what came of
+    /// it if it is done.
+    pub(crate) async fn advance<T>(
+        &self,
+        requests: usize,
+        mut work: Pin<&mut impl Future<Output = T>>,
+    ) -> Option<T> {
+        self.set(Some(requests));
+        let mut moved = pin!(self.moved.notified());
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(done));
+            }
+            while !self.is_stuck() {
+                if moved.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                moved.set(self.moved.notified());
+            }
+            Poll::Ready(None)
+        })
+        .await
+    }
+
+    /// Returns when a request may be sent.
+    pub(crate) async fn pass(&self) -> Passed<'_> {
+        loop {
+            let mut opened = pin!(self.opened.notified());
+            opened.as_mut().enable();
+            if self.try_pass() {
+                return Passed(self);
+            }
+            self.state.lock().waiting += 1;
+            let waiting = Waiting(self);
+            self.moved.notify_waiters();
+            opened.await;
+            drop(waiting);
+        }
+    }
+
+    fn try_pass(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.left == Some(0) {
+            return false;
+        }
+        state.left = state.left.map(|left| left - 1);
+        state.under_way += 1;
+        true
+    }
+
+    fn set(&self, left: Option<usize>) {
+        self.state.lock().left = left;
+        self.opened.notify_waiters();
+    }
+
+    fn is_stuck(&self) -> bool {
+        let state = self.state.lock();
+        state.left == Some(0) && state.waiting > 0 && state.under_way == 0
+    }
+}
+
+impl Drop for Passed<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().under_way -= 1;
+        self.0.moved.notify_waiters();
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().waiting -= 1;
+    }
+}
