@@ -157,6 +157,18 @@ fn sidecars_beyond_the_expected_list_have_their_own_meaning() {
 }
 
 #[test]
+fn c_41_a_generation_that_says_nothing_is_no_fingerprint() {
+    for (generation, usable) in [("", false), ("0", false), ("1754040672500123", true)] {
+        let text = format!(
+            r#"{{"version":1,"remoteIndexGeneration":"{generation}","lastVerifiedAt":"x","localDirty":false}}"#
+        );
+        let sidecar = Sidecar::parse(text.as_bytes()).unwrap();
+        assert_eq!(sidecar.kind, FingerprintKind::Generation);
+        assert_eq!(sidecar.usable_fingerprint().is_some(), usable, "{generation:?}");
+    }
+}
+
+#[test]
 fn etags_are_normalised_and_judged_as_swamp_does() {
     for case in list("vectors/etags.json") {
         let normalized = case["raw"].as_str().and_then(normalize_etag);
@@ -167,14 +179,14 @@ fn etags_are_normalised_and_judged_as_swamp_does() {
 }
 
 #[test]
-fn internal_names_are_swamps() {
+fn c_8_and_c_9_and_c_10_and_c_11_and_c_12_internal_names_are_swamps() {
     for case in list("vectors/internal_cache_files.json") {
         assert_eq!(Value::from(is_internal(case["path"].as_str().unwrap())), case["internal"], "{case}");
     }
 }
 
 #[test]
-fn partition_keys_are_swamps() {
+fn c_133_partition_keys_are_swamps() {
     let cases = list("vectors/partition_keys.json");
     assert!(cases.len() > 40);
     for case in cases {

@@ -45,9 +45,31 @@ fn is_machine_local(key: &str) -> bool {
     last == ".lock" || last == ".namespace.json" || last == "_catalog.db" || last.starts_with("_catalog.db-")
 }
 
+/// Returns whether the key is what swamp's writers leave in a bucket and nobody means as data:
+/// locks of namespaces, and files of atomic writes that were cut short.
+pub fn is_leftover(key: &str) -> bool {
+    let last = key.rsplit('/').next().unwrap_or(key);
+    let is_lock = key.strip_prefix(".locks/") == Some(last) && last.ends_with(".lock");
+    let unique = last.strip_prefix('.').and_then(|rest| rest.strip_suffix(".tmp"));
+    is_lock || unique.is_some_and(|text| text.len() == 36 && uuid::Uuid::try_parse(text).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_writers_leave_behind_is_told_from_what_only_looks_like_it() {
+        let unique = "3f0e8c1e-4e6f-4f2e-8a0b-0c0d0e0f0001";
+        for key in [".locks/infra.lock", &format!(".{unique}.tmp"), &format!("a/b/.{unique}.tmp")] {
+            assert!(is_leftover(key), "{key}");
+        }
+        for key in
+            [".locks/a/b.lock", "a/.locks/b.lock", ".locks/b", "a.lock", &format!("{unique}.tmp"), ".x.tmp"]
+        {
+            assert!(!is_leftover(key), "{key}");
+        }
+    }
 
     #[test]
     fn machinery_never_crosses() {

@@ -113,13 +113,13 @@ impl Said<'_> {
         match (self.status, self.code) {
             (_, code) if EXPIRED.contains(&code) => Some(sign_in_hint(profile)),
             (_, code) if WRONG_KEYS.contains(&code) => Some(format!(
-                "The credentials{whose} were rejected: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY \
-                 or the profile that is in use"
+                "{REJECTED}{whose}: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or the profile that is \
+                 in use"
             )),
             (_, "RequestTimeTooSkewed") => Some("Set this machine's clock".to_owned()),
-            (403, "AccessDenied") => Some(format!(
-                "The credentials{whose} were rejected for this request: check their policy and the bucket's"
-            )),
+            (403, "AccessDenied") => {
+                Some(format!("{REJECTED}{whose} for this request: check their policy and the bucket's"))
+            }
             (401 | 403, _) => {
                 Some(format!("Check the AWS credentials{whose} and --region, --endpoint-url and --profile"))
             }
@@ -127,6 +127,9 @@ impl Said<'_> {
         }
     }
 }
+
+/// How a refusal of the credentials begins, in swamp's words: people search for them.
+const REJECTED: &str = "Datastore credentials rejected by AWS or the endpoint";
 
 fn whose(profile: Option<&str>) -> String {
     profile.map(|name| format!(" of profile {name:?}")).unwrap_or_default()
@@ -136,7 +139,7 @@ fn whose(profile: Option<&str>) -> String {
 pub(super) fn sign_in_hint(profile: Option<&str>) -> String {
     let flag = profile.map(|name| format!(" --profile {name:?}")).unwrap_or_default();
     format!(
-        "The session has expired or there are no credentials: run `aws sso login{flag}`, \
+        "Datastore session expired or without credentials: run `aws sso login{flag}`, \
          or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use --no-sign-request for a public bucket"
     )
 }

@@ -15,6 +15,9 @@ use super::s3_answer::{Said, sign_in_hint, wait_asked};
 use super::s3_patience::Silent;
 use super::{Condition, ErrorKind, StoreError};
 
+/// How much is shown of an answer that nobody can read.
+const PREVIEW_BYTES: usize = 256;
+
 /// The request that failed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
@@ -76,7 +79,7 @@ impl Asked<'_> {
         let id = error.request_id().map(|id| format!(", request id {id}")).unwrap_or_default();
         let refusal = self
             .error(said.kind(self.condition))
-            .detail(format!("{}{id}", said.detail()))
+            .detail(format!("{}{}{id}", said.detail(), preview(answer, said.code)))
             .retry_after(said.wait);
         match said.hint(self.profile) {
             Some(hint) => refusal.hint(hint),
@@ -104,6 +107,15 @@ impl Asked<'_> {
         };
         self.error(kind).detail(causes(&error)).caused_by(error)
     }
+}
+
+/// Returns the beginning of an answer in which no code was found, such as a proxy's page.
+fn preview(answer: &HttpResponse, code: &str) -> String {
+    let Some(body) = answer.body().bytes().filter(|body| code.is_empty() && !body.is_empty()) else {
+        return String::new();
+    };
+    let text = String::from_utf8_lossy(&body[..body.len().min(PREVIEW_BYTES)]);
+    format!(": {:?}", text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// Returns why there are no credentials; the SDK lists every place where it has looked.

@@ -1,7 +1,7 @@
 //! Building the index of a bucket that has none.
 //!
 //! Everything is listed, in pages, each retried. Internal names, folder markers, keys that no
-//! file may have and the folders of swamp's namespaces are left out. The index is published only if there still is none; who
+//! file may have, what swamp's writers leave behind and the folders of its namespaces are left out. The index is published only if there still is none; who
 //! loses that race takes the winner's. An empty bucket gets no index.
 
 use std::collections::HashSet;
@@ -12,6 +12,7 @@ use super::error::{Result, SyncError};
 use super::remote_index::RemoteIndex;
 use crate::model::entry::Entry;
 use crate::model::index::Index;
+use crate::model::internal_name::is_leftover;
 use crate::model::key::DataKey;
 use crate::model::timestamp::{Stamp, Timestamp};
 use crate::store::{ErrorKind, Listed, ObjectStore};
@@ -76,6 +77,9 @@ fn leave_out(index: &mut Index, namespaces: &HashSet<String>) {
 }
 
 fn add(index: &mut Index, listed: &Listed) {
+    if is_leftover(listed.key.as_str()) {
+        return;
+    }
     match DataKey::admit(listed.key.as_str()) {
         Ok(key) => {
             let entry = Entry {

@@ -133,7 +133,7 @@ fn clean(folder: &Path) -> Watermark {
 }
 
 #[test]
-fn no_order_of_one_writer_and_one_syncer_loses_a_change() {
+fn w_21_no_order_of_one_writer_and_one_syncer_loses_a_change() {
     let all = orders(&WRITER, &SYNCER);
     assert_eq!(all.len(), 35);
     let mut settled = 0;
@@ -176,7 +176,7 @@ fn no_sidecar_and_a_damaged_one_mean_dirty() {
 }
 
 #[test]
-fn marking_what_is_marked_does_not_touch_the_file() {
+fn c_48_marking_what_is_marked_does_not_touch_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let watermark = clean(folder.path());
     drop(watermark.mark_dirty().unwrap());

@@ -36,7 +36,7 @@ fn a_server_that_does_not_answer() {
 }
 
 #[test]
-fn no_credentials() {
+fn h_11_no_credentials() {
     let server = S3Server::start(Options::default());
     let mut person = Person::new();
     person.set("AWS_ENDPOINT_URL_S3", &server.url());

@@ -38,7 +38,7 @@ fn umount_with_nothing_to_flush_says_so() {
 }
 
 #[test]
-fn the_flush_before_and_the_drain_after_are_one_push() {
+fn k_9_the_flush_before_and_the_drain_after_are_one_push() {
     let server = S3Server::start(Options::default());
     let person = Person::at(&server);
     person.mount(SOURCE, &["--write-back=1h"]);

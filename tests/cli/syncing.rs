@@ -97,7 +97,7 @@ fn a_push_that_is_refused_is_tried_once_and_claims_nothing() {
 }
 
 #[test]
-fn a_source_without_a_mount_is_synced_too() {
+fn k_9_a_source_without_a_mount_is_synced_too() {
     let server = S3Server::start(Options::default());
     let person = Person::at(&server);
     server.put_object("bucket", "data/a", "x");

@@ -10,7 +10,7 @@ fn losses() -> [Action; 2] {
 }
 
 #[tokio::test]
-async fn a_conditional_put_recognises_itself() {
+async fn w_28_a_conditional_put_recognises_itself() {
     for loss in losses() {
         let stage = Stage::set().await;
         stage.server.fault(Fault::on(Op::PutObject, loss).first(1));
@@ -40,7 +40,7 @@ async fn the_object_of_somebody_else_is_not_taken_for_ours() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_the_first_attempt_is_believed_without_a_look() {
+async fn h_3_a_refusal_of_the_first_attempt_is_believed_without_a_look() {
     let stage = Stage::set().await;
     stage.server.put_object("bucket", "a", "theirs");
     assert_eq!(kind(put(&stage, "ours", Condition::IfAbsent).await), Some(ErrorKind::Exists));

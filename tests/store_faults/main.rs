@@ -9,6 +9,7 @@ mod odd_servers;
 mod patience;
 mod refusals;
 mod retries;
+mod swamp_client;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};

@@ -9,7 +9,7 @@ use bayou_test_server::{Action, Fault, Op};
 const SHORT: Duration = Duration::from_millis(150);
 
 #[tokio::test]
-async fn no_request_hangs_when_the_server_never_answers() {
+async fn h_5_no_request_hangs_when_the_server_never_answers() {
     let server = S3Server::start(Options::default());
     server.fault(Fault::on_any(Action::Stall));
     let store = connect(&server, SHORT).await;

@@ -7,7 +7,7 @@ use bayou_test_server::{Action, Fault, Op, Refusal};
 use futures::TryStreamExt;
 
 #[tokio::test]
-async fn a_server_that_is_overloaded_is_asked_again_until_it_answers() {
+async fn c_24_and_c_29_and_c_33_a_server_that_is_overloaded_is_asked_again_until_it_answers() {
     let refusals = [
         Refusal::slow_down(0),
         Refusal::new(429, "TooManyRequests"),
@@ -28,7 +28,7 @@ async fn a_server_that_is_overloaded_is_asked_again_until_it_answers() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_replaced_for_every_request() {
+async fn c_32_a_connection_that_breaks_is_replaced_for_every_request() {
     let stage = Stage::set().await;
     stage.server.put_object("bucket", "there", "x");
     for op in [Op::GetObject, Op::PutObject, Op::HeadObject, Op::DeleteObject, Op::ListObjectsV2] {
@@ -75,7 +75,7 @@ async fn no_attempt_begins_after_the_time_is_over() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_asked_only_once() {
+async fn c_25_a_refusal_is_asked_only_once() {
     for refusal in
         [Refusal::access_denied(), Refusal::new(403, "Unheard"), Refusal::new(405, "MethodNotAllowed")]
     {
@@ -89,7 +89,7 @@ async fn a_refusal_is_asked_only_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_given_up_after_eight_attempts() {
+async fn c_26_a_server_that_is_not_there_is_given_up_after_eight_attempts() {
     let stage = Stage::set().await;
     let nobody =
         S3Options { endpoint_url: Some(closed_port()), ..options(&stage.server, Duration::from_secs(3)) };

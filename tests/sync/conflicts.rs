@@ -11,7 +11,7 @@ use super::world::World;
 
 on_both_stores!(
     edited_here_and_there_both_versions_are_kept,
-    edited_here_and_there_is_found_by_a_pull_as_well,
+    w_21_edited_here_and_there_is_found_by_a_pull_as_well,
     created_here_and_there_both_versions_are_kept,
     the_same_edit_here_and_there_is_no_conflict,
     the_same_file_created_here_and_there_is_no_conflict,
@@ -99,7 +99,7 @@ async fn edited_here_and_there_both_versions_are_kept(world: World) {
     assert_eq!(there.text("f").await, "theirs");
 }
 
-async fn edited_here_and_there_is_found_by_a_pull_as_well(world: World) {
+async fn w_21_edited_here_and_there_is_found_by_a_pull_as_well(world: World) {
     let (here, there) = two_peers(&world).await;
     there.write("f", "theirs");
     there.push().await;

@@ -10,19 +10,21 @@ use super::peer::PeerOptions;
 use super::world::{INDEX, World, fixture};
 
 on_both_stores!(
-    a_bucket_without_an_index_gets_one_and_the_second_reader_writes_nothing,
-    the_fixture_is_discovered_as_swamp_discovers_it,
+    c_13_and_c_14_and_c_18_a_bucket_without_an_index_gets_one_and_the_second_reader_writes_nothing,
+    c_15_the_fixture_is_discovered_as_swamp_discovers_it_without_leftovers,
     more_than_a_page_of_objects_is_discovered,
-    an_empty_bucket_gets_no_index,
+    c_16_an_empty_bucket_gets_no_index,
     a_read_only_machine_keeps_what_it_discovers_to_itself,
-    the_first_push_into_a_bucket_without_an_index_names_all_that_is_there,
+    c_17_the_first_push_into_a_bucket_without_an_index_names_all_that_is_there,
     what_others_put_into_an_empty_bucket_is_named_by_our_first_push,
     an_index_that_is_removed_is_built_anew,
     a_second_discoverer_takes_the_first_ones_index,
-    a_dangling_entry_fails_only_its_own_read,
+    c_127_a_dangling_entry_fails_only_its_own_read,
 );
 
-async fn a_bucket_without_an_index_gets_one_and_the_second_reader_writes_nothing(world: World) {
+async fn c_13_and_c_14_and_c_18_a_bucket_without_an_index_gets_one_and_the_second_reader_writes_nothing(
+    world: World,
+) {
     world.put_foreign("a/b c", "one").await;
     world.put_foreign("ünï", "two").await;
     let first = world.stranger(PeerOptions::default()).await;
@@ -43,13 +45,15 @@ async fn a_bucket_without_an_index_gets_one_and_the_second_reader_writes_nothing
     assert_eq!(world.version(INDEX).await, before);
 }
 
-async fn the_fixture_is_discovered_as_swamp_discovers_it(world: World) {
+async fn c_15_the_fixture_is_discovered_as_swamp_discovers_it_without_leftovers(world: World) {
     world.put_fixture("bucket-unindexed").await;
     // Its lock is long dead.
     world.clock.advance(Duration::from_secs(3600));
     let peer = world.peer().await;
     let text = std::fs::read(fixture("index/discovery-expected-keys.json")).unwrap();
-    let expected: Vec<String> = serde_json::from_slice(&text).unwrap();
+    let mut expected: Vec<String> = serde_json::from_slice(&text).unwrap();
+    expected.retain(|key| !key.starts_with(".locks/") && !key.ends_with(".tmp"));
+    assert_eq!(expected.len(), 11);
     assert_eq!(world.index_keys().await, expected);
     assert_eq!(peer.files(), expected);
     assert!(peer.push().await.settled);
@@ -65,7 +69,7 @@ async fn more_than_a_page_of_objects_is_discovered(world: World) {
     assert_eq!(peer.text("d3/f1004").await, "x");
 }
 
-async fn an_empty_bucket_gets_no_index(world: World) {
+async fn c_16_an_empty_bucket_gets_no_index(world: World) {
     let peer = world.peer().await;
     peer.pull().await;
     peer.push().await;
@@ -84,7 +88,7 @@ async fn a_read_only_machine_keeps_what_it_discovers_to_itself(world: World) {
     assert_eq!(peer.requests(), [format!("head {INDEX}")]);
 }
 
-async fn the_first_push_into_a_bucket_without_an_index_names_all_that_is_there(world: World) {
+async fn c_17_the_first_push_into_a_bucket_without_an_index_names_all_that_is_there(world: World) {
     world.put_foreign("theirs/1", "one").await;
     world.put_foreign("theirs/2", "two").await;
     let peer = world.stranger(PeerOptions::default()).await;
@@ -143,7 +147,7 @@ async fn a_second_discoverer_takes_the_first_ones_index(world: World) {
     assert!(version_of_all.iter().all(|one| *one == now), "{version_of_all:?} {now:?}");
 }
 
-async fn a_dangling_entry_fails_only_its_own_read(world: World) {
+async fn c_127_a_dangling_entry_fails_only_its_own_read(world: World) {
     let peer = world.peer().await;
     peer.write("gone", "bytes");
     peer.write("stays", "bytes");
@@ -159,7 +163,7 @@ async fn a_dangling_entry_fails_only_its_own_read(world: World) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_race_of_two_discoverers_is_won_by_one() {
+async fn w_19_a_race_of_two_discoverers_is_won_by_one() {
     let world = World::s3().await;
     world.put_foreign("a", "one").await;
     let gate = Gate::new();

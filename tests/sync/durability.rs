@@ -11,7 +11,7 @@ use super::world::World;
 
 on_both_stores!(
     two_machines_that_commit_at_once_lose_no_entry,
-    an_entry_that_another_writer_dropped_is_published_again,
+    w_19_an_entry_that_another_writer_dropped_is_published_again,
     an_entry_that_another_writer_dropped_is_no_deletion_for_a_reader,
     an_entry_that_was_dropped_while_its_writer_was_away_is_published_again,
     an_unlinked_open_file_keeps_its_bytes,
@@ -59,7 +59,7 @@ async fn with_dropped_entry(world: &World) -> Peer {
     peer
 }
 
-async fn an_entry_that_another_writer_dropped_is_published_again(world: World) {
+async fn w_19_an_entry_that_another_writer_dropped_is_published_again(world: World) {
     let peer = with_dropped_entry(&world).await;
     for _ in 0..6 {
         peer.pull().await;

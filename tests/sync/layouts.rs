@@ -16,7 +16,7 @@ on_both_stores!(
     an_index_without_entries_is_empty,
     a_damaged_index_is_an_error_with_its_place_and_nothing_is_written,
     a_damaged_index_takes_nothing_away_from_a_machine_that_runs,
-    unsafe_keys_are_carried_through_every_commit,
+    w_25_unsafe_keys_are_carried_through_every_commit,
     a_sharded_bucket_is_read_from_its_shards_and_may_not_be_written,
     shards_without_a_meta_are_read_only,
     a_sharded_bucket_that_misses_a_shard_is_not_shown_in_part,
@@ -119,7 +119,7 @@ async fn a_damaged_index_takes_nothing_away_from_a_machine_that_runs(world: Worl
     assert_eq!(world.peer().await.files(), ["a", "b"]);
 }
 
-async fn unsafe_keys_are_carried_through_every_commit(world: World) {
+async fn w_25_unsafe_keys_are_carried_through_every_commit(world: World) {
     put_index_fixture(&world, "v1-path-traversal.json").await;
     let peer = world.peer().await;
     assert_eq!(peer.files(), [""; 0]);

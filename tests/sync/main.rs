@@ -3,32 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a check that cannot be made has failed")]
 
+#[macro_use]
+#[path = "../support/both_stores.rs"]
+mod both_stores;
 #[path = "../support/peer.rs"]
 mod peer;
 #[path = "../support/world.rs"]
 mod world;
-
-/// Makes each function a test of both kinds of bucket.
-macro_rules! on_both_stores {
-    ($($name:ident),+ $(,)?) => {
-        mod on_a_folder {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $name() {
-                    super::$name($crate::world::World::folder().await).await;
-                }
-            )+
-        }
-        mod on_s3 {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $name() {
-                    super::$name($crate::world::World::s3().await).await;
-                }
-            )+
-        }
-    };
-}
 
 mod conflicts;
 mod discovery;
@@ -40,4 +21,3 @@ mod names;
 mod races;
 mod requests;
 mod seeds;
-mod swamp_rows;

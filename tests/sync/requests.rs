@@ -9,7 +9,7 @@ use super::peer::{Peer, PeerOptions};
 use super::world::{INDEX, World};
 
 on_both_stores!(
-    a_pull_and_a_push_with_nothing_to_do_are_one_head_each,
+    c_36_and_c_37_a_pull_and_a_push_with_nothing_to_do_are_one_head_each,
     a_machine_that_starts_again_asks_no_more_than_one_head_for_a_pull_and_a_push,
     the_first_read_is_one_get_and_the_second_is_none,
     fsync_of_a_small_file_is_its_object_and_the_index,
@@ -32,7 +32,7 @@ async fn with_one_file(world: &World) -> Peer {
     peer
 }
 
-async fn a_pull_and_a_push_with_nothing_to_do_are_one_head_each(world: World) {
+async fn c_36_and_c_37_a_pull_and_a_push_with_nothing_to_do_are_one_head_each(world: World) {
     let writer = with_one_file(&world).await;
     let reader = world.peer().await;
     assert!(reader.push().await.settled);

@@ -12,9 +12,9 @@ use super::world::{INDEX, World};
 
 on_both_stores!(
     what_is_written_here_is_read_on_a_fresh_machine,
-    rule_1_every_change_marks_dirty_on_the_disk,
+    c_43_and_k_24_rule_1_every_change_marks_dirty_on_the_disk,
     rule_1_no_change_is_made_that_could_not_be_marked,
-    rule_1_what_changes_nothing_marks_nothing,
+    k_24_rule_1_what_changes_nothing_marks_nothing,
     rule_2_an_empty_push_on_an_empty_machine_is_no_proof,
     rule_2_what_only_one_side_has_is_no_proof,
     rule_2_equality_that_was_seen_is_proof_though_nothing_was_sent,
@@ -88,7 +88,7 @@ fn on_disk(peer: &Peer) -> Sidecar {
     Sidecar::parse(&bytes).unwrap()
 }
 
-async fn rule_1_every_change_marks_dirty_on_the_disk(world: World) {
+async fn c_43_and_k_24_rule_1_every_change_marks_dirty_on_the_disk(world: World) {
     for (name, change) in CHANGES {
         let (peer, f) = clean(&world).await;
         change(&peer, f).unwrap();
@@ -114,7 +114,7 @@ async fn rule_1_no_change_is_made_that_could_not_be_marked(world: World) {
     }
 }
 
-async fn rule_1_what_changes_nothing_marks_nothing(world: World) {
+async fn k_24_rule_1_what_changes_nothing_marks_nothing(world: World) {
     let calls: [(&str, Change); 10] = [
         ("nothing written", |peer, f| peer.cache.write(f, 0, b"")),
         ("same size", |peer, f| peer.cache.truncate(f, 7)),

@@ -1,0 +1,23 @@
+//! Runs each test over both kinds of bucket.
+
+/// Makes each function a test of both kinds of bucket.
+macro_rules! on_both_stores {
+    ($($name:ident),+ $(,)?) => {
+        mod on_a_folder {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name($crate::world::World::folder().await).await;
+                }
+            )+
+        }
+        mod on_s3 {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name($crate::world::World::s3().await).await;
+                }
+            )+
+        }
+    };
+}
