@@ -69,7 +69,11 @@ impl ToErrno for SyncError {
             Self::Conflict { .. } => Errno::ESTALE,
             Self::ReadOnly { .. } => Errno::EROFS,
             // Nothing is lost: the file stays dirty and is pushed later.
-            Self::DamagedIndex { .. } | Self::KeepsChanging { .. } | Self::Contended { .. } => Errno::EIO,
+            Self::DamagedIndex { .. }
+            | Self::KeepsChanging { .. }
+            | Self::Contended { .. }
+            | Self::LockHeld { .. }
+            | Self::LockLost { .. } => Errno::EIO,
         }
     }
 }

@@ -7,6 +7,8 @@ pub mod identity;
 pub mod index;
 pub mod internal_name;
 pub mod key;
+pub mod lock_body;
+pub mod lock_name;
 mod raw_json;
 pub mod shard;
 pub mod sidecar;

@@ -5,3 +5,4 @@ pub mod clock;
 pub mod crash_point;
 pub mod durable_file;
 pub mod folder_lock;
+pub mod host;

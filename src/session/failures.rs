@@ -48,7 +48,8 @@ pub fn of_sync(address: &str, error: &SyncError) -> Failure {
         SyncError::Conflict { .. } => FailureKind::Conflicts,
         SyncError::KeepsChanging { .. } => FailureKind::Unsynced,
         SyncError::ReadOnly { .. } => FailureKind::NotPermitted,
-        SyncError::Contended { .. } => {
+        SyncError::LockHeld { .. } => FailureKind::Unreachable,
+        SyncError::Contended { .. } | SyncError::LockLost { .. } => {
             let message = format!("{error}; try again later");
             return Failure::new(FailureKind::Unreachable, message);
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,6 +26,7 @@ pub mod s3;
 mod s3_answer;
 mod s3_blank_key;
 mod s3_copy;
+mod s3_date;
 pub mod s3_error;
 pub mod s3_options;
 mod s3_patience;
@@ -112,6 +113,8 @@ pub struct ObjectMeta {
     pub version: Version,
     /// When it was written, by the server's clock.
     pub modified: SystemTime,
+    /// What time it was by the same clock when the store answered, if it says so.
+    pub answered: Option<SystemTime>,
     /// User metadata, the nonce included.
     pub user: UserMeta,
 }
@@ -120,6 +123,13 @@ impl ObjectMeta {
     /// Returns whether the object carries this nonce.
     pub fn carries(&self, nonce: &Nonce) -> bool {
         self.user.get(Nonce::META).is_some_and(|text| text == nonce.as_str())
+    }
+
+    /// Returns how long ago the object was written, by the store's own clock; `None` where the
+    /// store does not say what is needed to know.
+    pub fn age(&self) -> Option<Duration> {
+        let answered = self.answered.filter(|_| self.modified != SystemTime::UNIX_EPOCH)?;
+        Some(answered.duration_since(self.modified).unwrap_or_default())
     }
 }
 

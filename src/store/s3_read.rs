@@ -12,6 +12,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 
 use super::s3::S3Store;
 use super::s3_blank_key::sdk_key;
+use super::s3_date::ServerTime;
 use super::s3_error::{Asked, causes};
 use super::s3_text::{ContentRange, decode_listed_key, decode_meta, quoted, system_time};
 use super::{Condition, ErrorKind, Fetched, Listed, ObjectMeta, Result, StoreError, Version};
@@ -31,13 +32,16 @@ impl S3Store {
             return self.get_nothing(key, None, if_version).await;
         }
         let asked = self.asked("get", key.as_str(), &Condition::Always);
+        let time = ServerTime::default();
         let request = self
             .client
             .get_object()
             .bucket(&self.bucket)
             .key(sdk_key(key))
             .set_range(range.as_ref().map(|range| format!("bytes={}-{}", range.start, range.end - 1)))
-            .set_if_match(if_version.map(quoted));
+            .set_if_match(if_version.map(quoted))
+            .customize()
+            .interceptor(time.clone());
         let answer = match self.patience.wait(request.send()).await.map_err(|s| asked.unanswered(s))? {
             Ok(answer) => answer,
             Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 416) => {
@@ -46,7 +50,8 @@ impl S3Store {
             }
             Err(error) => return Err(asked.failed(error)),
         };
-        let (meta, expected) = described(&asked, &answer, range.as_ref())?;
+        let (mut meta, expected) = described(&asked, &answer, range.as_ref())?;
+        meta.answered = time.noted();
         if if_version.is_some_and(|version| *version != meta.version) {
             return Err(asked.error(ErrorKind::Changed).detail("the server ignored the condition"));
         }
@@ -101,12 +106,15 @@ impl S3Store {
 
     pub(super) async fn head_object(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>> {
         let asked = self.asked("head", key.as_str(), &Condition::Always);
+        let time = ServerTime::default();
         let request = self.client.head_object().bucket(&self.bucket).key(sdk_key(key));
+        let request = request.customize().interceptor(time.clone());
         match self.patience.wait(request.send()).await.map_err(|s| asked.unanswered(s))? {
             Ok(answer) => Ok(Some(ObjectMeta {
                 size: size(&asked, answer.content_length())?,
                 version: version(&asked, answer.e_tag())?,
                 modified: system_time(answer.last_modified()),
+                answered: time.noted(),
                 user: decode_meta(answer.metadata()),
             })),
             Err(error) => match asked.failed(error) {
@@ -207,6 +215,7 @@ fn described(
         size,
         version: version(asked, answer.e_tag())?,
         modified: system_time(answer.last_modified()),
+        answered: None,
         user: decode_meta(answer.metadata()),
     };
     Ok((meta, length))

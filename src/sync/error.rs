@@ -1,9 +1,11 @@
 //! What can go wrong between this machine and the index in the bucket.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cache::CacheError;
 use crate::model::index::Damaged;
+use crate::model::lock_name::LockName;
 use crate::store::{ErrorKind, StoreError};
 
 /// The outcome of a sync operation.
@@ -55,6 +57,31 @@ pub enum SyncError {
     ReadOnly {
         /// Why.
         reason: String,
+    },
+    /// Another client holds the lock of the bucket for longer than we may wait.
+    #[error(
+        "The lock {key:?} in {address} is held by {holder}, waited {} s; `bayou lock status {}` shows it, and if its holder is gone `bayou lock release {} --force` breaks it",
+        waited.as_secs(), lock_words(address, key), lock_words(address, key)
+    )]
+    LockHeld {
+        /// The bucket.
+        address: String,
+        /// The lock's key.
+        key: String,
+        /// Who holds it, with the number of its process.
+        holder: String,
+        /// How long we have waited.
+        waited: Duration,
+    },
+    /// Somebody took the lock of the bucket while we held it.
+    #[error("The lock {key:?} in {address} was lost to {by}: what was to be written under it is not")]
+    LockLost {
+        /// The bucket.
+        address: String,
+        /// The lock's key.
+        key: String,
+        /// Who has it now.
+        by: String,
     },
     /// Other writers changed the index again and again.
     #[error("The index in {address} was changed by others at every attempt to commit")]
@@ -111,4 +138,10 @@ impl SyncError {
             _ => false,
         }
     }
+}
+
+/// Returns the words that name a lock to `bayou lock`.
+fn lock_words(address: &str, key: &str) -> String {
+    let flags = LockName::of_key(key).map(|name| name.flags()).unwrap_or_default();
+    format!("{address}{flags}")
 }

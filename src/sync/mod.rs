@@ -26,6 +26,7 @@ mod entries;
 pub mod error;
 pub mod key_locks;
 pub mod layout;
+pub mod lock;
 pub mod pull;
 pub mod push;
 pub mod remote_index;

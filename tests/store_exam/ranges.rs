@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Candidate, key, kind, pattern, put};
 use bayou::os::clock::{Clock, SystemClock};
-use bayou::store::{Condition, ErrorKind, Nonce, PutOptions};
+use bayou::store::{Condition, ErrorKind, Nonce, ObjectMeta, PutOptions};
 use bytes::Bytes;
 
 pub(crate) async fn a_range_gives_exactly_its_bytes_and_the_whole_size(candidate: &Candidate) {
@@ -73,7 +73,10 @@ pub(crate) async fn metadata_comes_back_as_it_was_written(candidate: &Candidate)
     let before = SystemClock.now() - Duration::from_secs(5);
     store.put(&key("object"), Bytes::from_static(b"body"), &options).await.unwrap();
     let meta = store.head(&key("object")).await.unwrap().unwrap();
-    assert_eq!(store.get(&key("object"), Some(0..1), None).await.unwrap().meta, meta);
+    let got = store.get(&key("object"), Some(0..1), None).await.unwrap().meta;
+    let (said, age) = (got.answered.unwrap(), got.age().unwrap());
+    assert!(said > before && age < Duration::from_secs(30), "{said:?} {age:?}");
+    assert_eq!(ObjectMeta { answered: meta.answered, ..got }, meta);
     assert!(meta.carries(&options.nonce) && !meta.carries(&Nonce::fresh()));
     let mut expected = options.meta.clone();
     expected.insert(Nonce::META.to_owned(), options.nonce.as_str().to_owned());

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::Folder;
 use super::failure::Request;
 use super::place::{odd_path, plain_path};
+use crate::os::clock::{Clock, SystemClock};
 use crate::store::{ErrorKind, Fetched, ObjectMeta, Result, UserMeta, Version};
 
 /// Extended attribute that holds an object's user metadata.
@@ -94,6 +95,7 @@ impl OpenObject {
             size: self.facts.size,
             version,
             modified: self.facts.modified(),
+            answered: Some(SystemClock.now()),
             user: user.unwrap_or_default(),
         })
     }

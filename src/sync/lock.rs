@@ -1,0 +1,272 @@
+//! The lock of the bucket: swamp's own, so that its clients and we take turns.
+//!
+//! Everybody in this process who needs it shares one holding, which is renewed while it lasts
+//! and given back in the background when the last of them is done. A holding can be lost, to
+//! somebody who took us for dead; so whoever holds it asks before each write that matters.
+//! Whether another's lock is dead is judged by the store's clock alone.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+use super::error::{Result, SyncError};
+use crate::model::key::ObjectKey;
+use crate::model::lock_body::LockBody;
+use crate::model::timestamp::{Stamp, Timestamp};
+use crate::os::clock::SharedClock;
+use crate::os::host;
+use crate::store::SharedStore;
+use crate::store::probe::Conditions;
+
+mod acquire;
+mod breaking;
+mod lease;
+mod seen;
+
+pub use breaking::{Broken, force_release};
+pub use seen::{SeenLock, inspect};
+
+use acquire::Attempt;
+use lease::Lease;
+
+/// How a lock is held and waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LockOptions {
+    /// How long our lock counts after it was last renewed.
+    pub ttl: Duration,
+    /// How long to wait for another holder.
+    pub wait: Duration,
+}
+
+impl Default for LockOptions {
+    fn default() -> Self {
+        Self { ttl: Duration::from_secs(30), wait: Duration::from_secs(60) }
+    }
+}
+
+/// The lock under one key, for all of this process.
+pub struct BucketLock {
+    place: Arc<Place>,
+    /// The holding that is shared, while anybody has it.
+    current: Mutex<Weak<Tenure>>,
+    /// Whose turn it is to try to get the lock.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Attempts, holdings and releases that have not ended.
+    busy: Tally,
+    releases: Tally,
+}
+
+/// Where the lock is, and what everything that handles it needs.
+struct Place {
+    store: SharedStore,
+    key: ObjectKey,
+    clock: SharedClock,
+    conditions: Conditions,
+    options: LockOptions,
+    memory: Mutex<Memory>,
+}
+
+/// What is remembered from one attempt to the next.
+#[derive(Default)]
+struct Memory {
+    /// Who was last seen to hold the lock.
+    holder: Option<LockBody>,
+    /// Nonces of ours that may be in the bucket although nobody here holds them.
+    abandoned: Vec<String>,
+}
+
+/// One holding, shared by all who have it; the last one ends it.
+struct Tenure {
+    lease: Arc<Lease>,
+    lock: Arc<BucketLock>,
+    runtime: tokio::runtime::Handle,
+    _busy: Ticket,
+}
+
+/// Proof that this process holds the lock, as far as it knows. Dropping it never blocks.
+pub struct Held {
+    tenure: Arc<Tenure>,
+}
+
+impl BucketLock {
+    /// Returns the lock under `key`; asks for nothing yet.
+    pub fn new(
+        store: SharedStore,
+        key: ObjectKey,
+        clock: SharedClock,
+        conditions: Conditions,
+        options: LockOptions,
+    ) -> Arc<Self> {
+        let place = Place { store, key, clock, conditions, options, memory: Mutex::default() };
+        Arc::new(Self {
+            place: Arc::new(place),
+            current: Mutex::new(Weak::new()),
+            turn: Arc::default(),
+            busy: Tally::default(),
+            releases: Tally::default(),
+        })
+    }
+
+    /// Returns when this process holds the lock.
+    ///
+    /// Fails with `LockHeld` if another holds it for longer than we may wait.
+    pub async fn hold(self: &Arc<Self>) -> Result<Held> {
+        if let Some(held) = self.share() {
+            return Ok(held);
+        }
+        let began = self.place.clock.instant();
+        let turn = tokio::select! {
+            biased;
+            turn = Arc::clone(&self.turn).lock_owned() => turn,
+            () = self.place.clock.sleep(self.place.options.wait) => return Err(self.place.held_by_other(began)),
+        };
+        if let Some(held) = self.share() {
+            return Ok(held);
+        }
+        let (answer, outcome) = oneshot::channel();
+        let lock = Arc::clone(self);
+        let busy = self.busy.enter();
+        // A task of its own: whoever gives up waiting must not leave a lock behind.
+        tokio::spawn(async move {
+            let acquired = lock.acquire(Attempt::new(&lock.place, began), busy, &answer).await;
+            drop(turn);
+            if let Some(outcome) = acquired {
+                // If nobody waits any more, this gives the lock back.
+                drop(answer.send(outcome));
+            }
+        });
+        outcome.await.unwrap_or_else(|_gone| Err(self.place.held_by_other(began)))
+    }
+
+    /// Returns when nothing is held, tried for or being given back.
+    pub async fn idle(&self) {
+        self.busy.ended().await;
+        self.releases.ended().await;
+    }
+
+    fn share(&self) -> Option<Held> {
+        let tenure = self.current.lock().upgrade()?;
+        (!tenure.lease.is_lost()).then_some(Held { tenure })
+    }
+
+    /// Gets the lock; `None` if nobody waits for it any more.
+    async fn acquire(
+        self: &Arc<Self>,
+        attempt: Attempt,
+        busy: Ticket,
+        answer: &oneshot::Sender<Result<Held>>,
+    ) -> Option<Result<Held>> {
+        // What this process held before must be gone first.
+        self.releases.ended().await;
+        let lease = match attempt.run(answer).await? {
+            Ok(lease) => Arc::new(lease),
+            Err(failed) => return Some(Err(failed)),
+        };
+        tokio::spawn(Arc::clone(&lease).keep_alive());
+        let runtime = tokio::runtime::Handle::current();
+        let tenure = Arc::new(Tenure { lease, lock: Arc::clone(self), runtime, _busy: busy });
+        *self.current.lock() = Arc::downgrade(&tenure);
+        Some(Ok(Held { tenure }))
+    }
+}
+
+impl Held {
+    /// Fails unless the lock in the bucket is still this holding; one request.
+    ///
+    /// After `LockLost` nothing may be written that needs the lock.
+    pub async fn check(&self) -> Result<()> {
+        self.tenure.lease.check().await
+    }
+
+    /// Returns whether it is known that the lock was lost; asks nobody.
+    pub fn is_lost(&self) -> bool {
+        self.tenure.lease.is_lost()
+    }
+
+    /// Returns the mark by which the holding is known in the bucket.
+    pub fn nonce(&self) -> &str {
+        self.tenure.lease.nonce()
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Held").field(&self.nonce()).finish()
+    }
+}
+
+impl Drop for Tenure {
+    fn drop(&mut self) {
+        self.lease.begin_release();
+        let lease = Arc::clone(&self.lease);
+        let ticket = self.lock.releases.enter();
+        self.runtime.spawn(async move {
+            lease.release().await;
+            drop(ticket);
+        });
+    }
+}
+
+impl Place {
+    /// Returns what our lock says when it is taken now.
+    fn body(&self, nonce: &str) -> LockBody {
+        let hostname = host::host_name();
+        LockBody {
+            holder: format!("{}@{hostname}", host::user_name()),
+            hostname,
+            pid: Some(u64::from(std::process::id())),
+            acquired_at: Stamp::from(Timestamp::from(self.clock.now())),
+            ttl: self.options.ttl,
+            nonce: Some(nonce.to_owned()),
+        }
+    }
+
+    fn held_by_other(&self, began: std::time::Instant) -> SyncError {
+        let holder = self.memory.lock().holder.clone();
+        SyncError::LockHeld {
+            address: self.store.address(),
+            key: self.key.to_string(),
+            holder: holder.as_ref().map_or_else(|| UNNAMED.to_owned(), ToString::to_string),
+            waited: self.clock.instant().duration_since(began),
+        }
+    }
+
+    fn failed(&self, doing: &str) -> impl FnOnce(crate::store::StoreError) -> SyncError + use<> {
+        SyncError::store(format!("{doing} the lock {:?} of {}", self.key.as_str(), self.store.address()))
+    }
+}
+
+/// Who holds a lock that names nobody.
+const UNNAMED: &str = "somebody who left no name";
+
+/// How many of something there are, for those who wait until there is none.
+#[derive(Clone, Default)]
+struct Tally(Arc<watch::Sender<usize>>);
+
+/// One of what a tally counts.
+struct Ticket(Tally);
+
+impl Tally {
+    fn enter(&self) -> Ticket {
+        self.0.send_modify(|count| *count += 1);
+        Ticket(self.clone())
+    }
+
+    fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let mut count = self.0.subscribe();
+        async move {
+            // The sender lives as long as its lock, which whoever waits here has.
+            count.wait_for(|count| *count == 0).await.ok();
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|count| *count -= 1);
+    }
+}

@@ -1,0 +1,236 @@
+//! Getting the lock: created where there is none, waited for where there is one, taken from
+//! the dead.
+//!
+//! Every unclear answer is settled by reading the lock and looking for our own mark. A dead
+//! lock is removed, and only after a pause is ours created, so that of several who found it
+//! dead one wins and none removes the winner's.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::lease::{Lease, PAUSE};
+use super::seen::{SeenLock, inspect};
+use super::{Held, Place, UNNAMED};
+use crate::store::{self, Condition, ErrorKind, Nonce, PutOptions, StoreError, Version};
+use crate::sync::error::Result;
+
+/// First and longest wait between two looks at another's lock.
+const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// After how long a wait the holder is named in the log.
+const SAY_AFTER: Duration = Duration::from_secs(2);
+/// How many locks one attempt may remove: more are no accident.
+const MOST_REMOVED: u32 = 3;
+
+/// One attempt to get the lock.
+pub(super) struct Attempt {
+    place: Arc<Place>,
+    nonce: String,
+    began: Instant,
+    next_wait: Duration,
+    removed: u32,
+    said: bool,
+    /// The version that is waited for, and since when it is the same.
+    watched: Option<(Version, Instant)>,
+}
+
+/// What an attempt found in the bucket.
+enum Found {
+    Nothing,
+    /// A write of ours whose answer was lost.
+    Ours(Version),
+    /// One that may be removed.
+    Dead(SeenLock),
+    Living,
+}
+
+impl Attempt {
+    /// Returns an attempt that began to wait at `began`.
+    pub(super) fn new(place: &Arc<Place>, began: Instant) -> Self {
+        Self {
+            place: Arc::clone(place),
+            nonce: uuid::Uuid::new_v4().to_string(),
+            began,
+            next_wait: WAITS.0,
+            removed: 0,
+            said: false,
+            watched: None,
+        }
+    }
+
+    /// Tries until the lock is ours, the time is up or nobody waits for `answer` (`None`).
+    pub(super) async fn run(mut self, answer: &oneshot::Sender<Result<Held>>) -> Option<Result<Lease>> {
+        let mut seems_free = self.place.conditions.put;
+        loop {
+            if answer.is_closed() {
+                return None;
+            }
+            match self.step(seems_free).await {
+                Ok(Found::Ours(version)) => {
+                    self.place.memory.lock().holder = None;
+                    let lease = Lease::new(self.place, self.nonce, version);
+                    return Some(Ok(lease));
+                }
+                Ok(Found::Nothing) => seems_free = true,
+                Ok(Found::Dead(_)) => {
+                    self.place.clock.sleep(jitter(PAUSE)).await;
+                    seems_free = true;
+                }
+                Ok(Found::Living) => {
+                    seems_free = false;
+                    if self.is_over() {
+                        return Some(Err(self.place.held_by_other(self.began)));
+                    }
+                    self.wait().await;
+                }
+                Err(failed) => return Some(Err(self.place.failed("Taking")(failed))),
+            }
+        }
+    }
+
+    /// Creates the lock if it seems free, else looks at it; removes a dead one.
+    async fn step(&mut self, seems_free: bool) -> store::Result<Found> {
+        if seems_free && let Some(version) = self.create().await? {
+            return Ok(Found::Ours(version));
+        }
+        let found = self.look().await?;
+        match found {
+            Found::Dead(seen) if self.removed < MOST_REMOVED => {
+                self.removed += 1;
+                Ok(if self.remove(&seen).await? { Found::Dead(seen) } else { Found::Living })
+            }
+            Found::Dead(_) => Ok(Found::Living),
+            // Free again and again, and never ours: no reason to ask without a pause.
+            Found::Nothing if seems_free => Ok(Found::Living),
+            other => Ok(other),
+        }
+    }
+
+    /// Writes our lock if there is none; returns its version if it is in the bucket.
+    async fn create(&self) -> store::Result<Option<Version>> {
+        let written = match self.write(Condition::IfAbsent).await {
+            Err(refused) if !self.place.conditions.put && is_unknown_to_store(&refused) => {
+                self.write(Condition::Always).await
+            }
+            outcome => outcome,
+        };
+        match written {
+            Ok(version) if self.place.conditions.put => Ok(Some(version)),
+            // Somebody may have done the same at the same time; the last one has it.
+            Ok(_) => {
+                self.place.clock.sleep(jitter(PAUSE)).await;
+                Ok(self.read().await?.filter(|seen| seen.carries(&self.nonce)).map(|seen| seen.version))
+            }
+            Err(refused) if refused.is_condition_failed() => Ok(None),
+            Err(unclear) if unclear.kind.is_transient() => self.settle(unclear).await,
+            Err(failed) => Err(failed),
+        }
+    }
+
+    /// Decides about a write whose answer was lost.
+    async fn settle(&self, unclear: StoreError) -> store::Result<Option<Version>> {
+        match self.read().await {
+            Ok(Some(seen)) if seen.carries(&self.nonce) => Ok(Some(seen.version)),
+            Ok(_) | Err(_) => {
+                // It may land yet; then it is nobody's.
+                self.place.memory.lock().abandoned.push(self.nonce.clone());
+                Err(unclear)
+            }
+        }
+    }
+
+    async fn write(&self, condition: Condition) -> store::Result<Version> {
+        let body = Bytes::from(self.place.body(&self.nonce).to_bytes());
+        let options = PutOptions { nonce: Nonce::from_text(&*self.nonce), ..PutOptions::when(condition) };
+        self.place.store.put(&self.place.key, body, &options).await
+    }
+
+    async fn read(&self) -> store::Result<Option<SeenLock>> {
+        inspect(&*self.place.store, &self.place.key).await
+    }
+
+    async fn look(&mut self) -> store::Result<Found> {
+        let Some(seen) = self.read().await? else { return Ok(Found::Nothing) };
+        if seen.carries(&self.nonce) {
+            return Ok(Found::Ours(seen.version));
+        }
+        let is_abandoned = {
+            let mut memory = self.place.memory.lock();
+            memory.holder.clone_from(&seen.body);
+            memory.abandoned.iter().any(|nonce| seen.carries(nonce))
+        };
+        let is_dead = is_abandoned || seen.is_dead_at(self.age(&seen));
+        Ok(if is_dead { Found::Dead(seen) } else { Found::Living })
+    }
+
+    /// Returns how old a lock is: by the store's clock, or where the store does not say, for
+    /// how long we have seen it unchanged.
+    fn age(&mut self, seen: &SeenLock) -> Duration {
+        let now = self.place.clock.instant();
+        let since = match &self.watched {
+            Some((version, since)) if *version == seen.version => *since,
+            Some(_) | None => {
+                self.watched = Some((seen.version.clone(), now));
+                now
+            }
+        };
+        seen.age.unwrap_or_else(|| now.duration_since(since))
+    }
+
+    /// Removes a dead lock; returns whether it was still the same.
+    async fn remove(&self, seen: &SeenLock) -> store::Result<bool> {
+        let Place { store, key, conditions, .. } = &*self.place;
+        let condition = if conditions.delete {
+            Condition::IfVersion(seen.version.clone())
+        } else {
+            let is_same = self.read().await?.is_some_and(|now| now.version == seen.version);
+            if !is_same {
+                return Ok(false);
+            }
+            Condition::Always
+        };
+        tracing::warn!(%key, holder = self.holder(seen), "The lock of the bucket has lapsed and is taken over");
+        match store.delete(key, &condition).await {
+            Ok(()) => {
+                self.place.memory.lock().abandoned.retain(|nonce| !seen.carries(nonce));
+                Ok(true)
+            }
+            Err(moved) if moved.is_condition_failed() => Ok(false),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    fn holder(&self, seen: &SeenLock) -> String {
+        seen.body.as_ref().map_or_else(|| UNNAMED.to_owned(), ToString::to_string)
+    }
+
+    fn is_over(&self) -> bool {
+        self.place.clock.instant().duration_since(self.began) >= self.place.options.wait
+    }
+
+    /// Waits before the next look, and says once for whom.
+    async fn wait(&mut self) {
+        let passed = self.place.clock.instant().duration_since(self.began);
+        if passed >= SAY_AFTER && !std::mem::replace(&mut self.said, true) {
+            let holder = self.place.memory.lock().holder.as_ref().map(ToString::to_string);
+            let (key, holder) = (&self.place.key, holder.unwrap_or_else(|| UNNAMED.to_owned()));
+            tracing::warn!(%key, holder, "Waiting for the lock of the bucket");
+        }
+        let left = self.place.options.wait.saturating_sub(passed);
+        let wait = jitter((self.next_wait / 2, self.next_wait)).min(left);
+        self.next_wait = (self.next_wait * 2).min(WAITS.1);
+        self.place.clock.sleep(wait).await;
+    }
+}
+
+/// Returns whether a condition was refused as something that the store does not know.
+fn is_unknown_to_store(error: &StoreError) -> bool {
+    matches!(error.kind, ErrorKind::Unsupported | ErrorKind::Invalid)
+}
+
+/// Returns a time between these two.
+pub(super) fn jitter((shortest, longest): (Duration, Duration)) -> Duration {
+    rand::random_range(shortest..=longest)
+}

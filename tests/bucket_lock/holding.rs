@@ -1,0 +1,114 @@
+//! Taking the lock, sharing it, waiting for it, giving it back.
+
+use std::time::Duration;
+
+use bayou::model::lock_body::LockBody;
+use bayou::sync::SyncError;
+
+use crate::rig::{self, LOCK, foreign, impatient, nonce, patient, seen, turning};
+use crate::world::World;
+
+on_all_stores! {
+    l_1_who_is_done_leaves_nothing_behind_and_may_begin_again,
+    l_2_who_waits_in_vain_learns_who_holds_it,
+    l_3_the_lock_of_a_dead_holder_is_taken_over,
+    l_3_the_lock_of_a_living_holder_is_not,
+    several_callers_share_one_holding,
+    who_waits_gets_it_when_the_other_is_done,
+    a_holding_is_renewed_while_it_lasts,
+}
+
+async fn l_1_who_is_done_leaves_nothing_behind_and_may_begin_again(world: World) {
+    let client = impatient(&world);
+    for _ in 0..2 {
+        let held = turning(&world, client.lock.hold()).await.unwrap();
+        held.check().await.unwrap();
+        assert_eq!(nonce(&world).await, held.nonce());
+        drop(held);
+        turning(&world, client.lock.idle()).await;
+        assert!(seen(&world).await.is_none());
+    }
+}
+
+async fn l_2_who_waits_in_vain_learns_who_holds_it(world: World) {
+    rig::put_foreign(&world, &foreign(Some("theirs"))).await;
+    let failed = turning(&world, patient(&world).lock.hold()).await.unwrap_err();
+    let SyncError::LockHeld { ref key, ref holder, waited, .. } = failed else { panic!("{failed}") };
+    assert_eq!((key.as_str(), holder.as_str()), (LOCK, "alice@build-3 (pid 4711)"));
+    assert!(waited >= Duration::from_secs(60), "{waited:?}");
+    let (address, said) = (world.bucket.address(), failed.to_string());
+    assert!(said.contains(&format!("`bayou lock release {address} --force`")), "{said}");
+    assert_eq!(nonce(&world).await, "theirs");
+}
+
+async fn l_3_the_lock_of_a_dead_holder_is_taken_over(world: World) {
+    for mark in [Some("theirs"), None] {
+        rig::put_foreign(&world, &foreign(mark)).await;
+        rig::age(&world, Duration::from_secs(37));
+        let client = patient(&world);
+        let held = turning(&world, client.lock.hold()).await.unwrap();
+        held.check().await.unwrap();
+        drop(held);
+        turning(&world, client.lock.idle()).await;
+    }
+}
+
+async fn l_3_the_lock_of_a_living_holder_is_not(world: World) {
+    // Older than it says, but not by more than clocks may differ.
+    rig::put_foreign(&world, &foreign(Some("theirs"))).await;
+    rig::age(&world, Duration::from_secs(32));
+    turning(&world, impatient(&world).lock.hold()).await.unwrap_err();
+    // Ancient, but unreadable: nobody knows when it ends.
+    world.put(LOCK, "{").await;
+    rig::age(&world, Duration::from_secs(100_000));
+    let failed = turning(&world, impatient(&world).lock.hold()).await.unwrap_err();
+    assert!(failed.to_string().contains("somebody who left no name"), "{failed}");
+    assert_eq!(world.object(LOCK).await.unwrap(), "{");
+}
+
+async fn several_callers_share_one_holding(world: World) {
+    let client = patient(&world);
+    let many = (0..5).map(|_| client.lock.hold());
+    let mut held = turning(&world, futures::future::try_join_all(many)).await.unwrap();
+    assert!(held.iter().all(|one| one.nonce() == held[0].nonce()));
+    assert_eq!(client.store.count("put"), 1);
+    let last = held.pop().unwrap();
+    drop(held);
+    last.check().await.unwrap();
+    drop(last);
+    turning(&world, client.lock.idle()).await;
+    assert_eq!(client.store.count("delete"), 1);
+}
+
+async fn who_waits_gets_it_when_the_other_is_done(world: World) {
+    let (first, second) = (patient(&world), patient(&world));
+    let held = turning(&world, first.lock.hold()).await.unwrap();
+    let waiting = tokio::spawn({
+        let lock = second.lock.clone();
+        async move { lock.hold().await }
+    });
+    turning(&world, async {
+        while second.store.requests().len() < 4 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(held);
+    let theirs = turning(&world, waiting).await.unwrap().unwrap();
+    theirs.check().await.unwrap();
+    assert_eq!(nonce(&world).await, theirs.nonce());
+}
+
+async fn a_holding_is_renewed_while_it_lasts(world: World) {
+    let client = impatient(&world);
+    let held = turning(&world, client.lock.hold()).await.unwrap();
+    for _ in 0..3 {
+        let before = seen(&world).await.unwrap();
+        rig::until(&world, "renewed", |now| now.is_some_and(|now| now.version != before.version)).await;
+        let after = seen(&world).await.unwrap().body.unwrap();
+        let passed = |body: &LockBody| body.acquired_at.time().unwrap().as_unix_ms();
+        assert!(passed(&after) - passed(&before.body.unwrap()) >= 10_000, "it is renewed three times a ttl");
+        assert_eq!(after.nonce.as_deref(), Some(held.nonce()));
+        held.check().await.unwrap();
+    }
+}
