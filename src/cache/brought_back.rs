@@ -23,7 +23,6 @@ impl Cache {
     pub(super) fn bring_back(&self, ino: Ino) -> Result<()> {
         let Some(path) = self.names.read().inode(ino)?.taken_path.clone() else { return Ok(()) };
         let _token = self.begin_change_of(false)?;
-        let beside = self.free_name_like(&path, "conflict");
         let mut names = self.names.write();
         let inode = names.inode(ino)?.clone();
         if inode.taken_path.is_none() {
@@ -32,7 +31,10 @@ impl Cache {
         let mut group = Vec::new();
         let is_free = names.name(&path).is_none() && names.tombstone(&path).is_none();
         let is_own = is_free && self.imply_folders(&mut names, &path, inode.mtime, &mut group);
-        let to = if is_own { Path::clone(&path) } else { beside };
+        let to = match is_own {
+            true => Path::clone(&path),
+            false => self.free_name_like(&names, &path, "conflict"),
+        };
         if !is_own {
             group.clear();
             if !self.imply_folders(&mut names, &to, inode.mtime, &mut group) {

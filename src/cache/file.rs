@@ -16,7 +16,8 @@ use super::rows::{Ino, Inode, Kind, Path, Remote, RowOp};
 use super::watermark::ChangeToken;
 use crate::os::crash_point::{Step, reached};
 
-/// How often a change begins anew because the file got another content under it.
+/// How often a change begins anew because the file got another content, or lost its name,
+/// under it.
 const MOST_TRIES: usize = 16;
 
 /// What a file is opened for.
@@ -93,9 +94,9 @@ impl Cache {
             return Ok(());
         }
         self.make_room(bytes.len() as u64)?;
-        self.bring_back(ino)?;
-        let token = self.token_for(ino)?;
         for _ in 0..MOST_TRIES {
+            self.bring_back(ino)?;
+            let token = self.token_for(ino)?;
             let content = self.content_of(ino)?;
             let mut state = content.lock();
             if !self.note_changing(ino, &content, &mut state, offset)? {
@@ -121,9 +122,9 @@ impl Cache {
         if old == size {
             return Ok(());
         }
-        self.bring_back(ino)?;
-        let token = self.token_for(ino)?;
         for _ in 0..MOST_TRIES {
+            self.bring_back(ino)?;
+            let token = self.token_for(ino)?;
             let content = self.content_of(ino)?;
             let mut state = content.lock();
             let cut_at = size.min(state.len);
@@ -170,8 +171,8 @@ impl Cache {
         self.begin_change_of(uncounted)
     }
 
-    /// Notes that a file changes, before it does; returns whether this is (still) its content.
-    /// Held: the content's lock.
+    /// Notes that a file changes, before it does; returns whether this is (still) its content,
+    /// and its name was not taken by others a moment ago. Held: the content's lock.
     fn note_changing(
         &self,
         ino: Ino,
@@ -187,7 +188,7 @@ impl Cache {
         let durably = state.overwrites_durable(offset);
         let mut names = self.names.write();
         let inode = names.inode(ino)?;
-        if inode.content.as_ref() != Some(&content.id) {
+        if inode.content.as_ref() != Some(&content.id) || inode.taken_path.is_some() {
             return Ok(false);
         }
         let mut group = Vec::new();

@@ -6,7 +6,7 @@
 
 use super::Cache;
 use super::error::{CacheError, Result};
-use super::names;
+use super::names::{self, Names};
 use super::origin::{Origin, changed_at, origin_of};
 use super::rows::{ContentId, ContentRow, Kind, Name, Path, RowOp};
 use super::tree::NewNode;
@@ -35,7 +35,7 @@ impl Cache {
         let (path, base) = if certain && self.is_free(&origin.path) {
             (Path::clone(&origin.path), origin.base)
         } else {
-            (self.free_name_like(&origin.path, "recovered"), None)
+            (self.free_name_like(&self.names.read(), &origin.path, "recovered"), None)
         };
         tracing::warn!(path = %origin.path, found = %path, "A changed file was found again by its content file");
         let written = changed_at(meta);
@@ -62,8 +62,7 @@ impl Cache {
     }
 
     /// Returns a name like `path` that is free: `name.<word>-<host>-<utc>.ext`.
-    pub(super) fn free_name_like(&self, path: &str, word: &str) -> Path {
-        let names = self.names.read();
+    pub(super) fn free_name_like(&self, names: &Names, path: &str, word: &str) -> Path {
         let (mut parent, name) = names::split(path);
         while names.at(parent).is_ok_and(|(_, inode)| !inode.is_folder()) {
             parent = names::split(parent).0;

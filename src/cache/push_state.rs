@@ -160,7 +160,7 @@ impl Cache {
         let needs = |ino: &Ino| {
             let Ok(inode) = names.inode(*ino) else { return false };
             let elsewhere = inode.path.as_deref() != Some(key) && (inode.path.is_some() || inode.opens > 0);
-            elsewhere && inode.source.as_ref().is_some_and(|source| *source.key == *key)
+            inode.is_file() && elsewhere && inode.source.as_ref().is_some_and(|source| *source.key == *key)
         };
         names.inode_numbers().filter(needs).collect()
     }

@@ -194,7 +194,7 @@ impl Cache {
 
     /// Keeps an uncertain file beside its name, which goes back to the bucket's version.
     fn set_aside(&self, path: &Path, ino: Ino, content: &Content) -> Result<()> {
-        let aside = self.free_name_like(path, "recovered");
+        let aside = self.free_name_like(&self.names.read(), path, "recovered");
         tracing::warn!(%path, kept = %aside, "An uncertain file is kept beside its name");
         {
             let mut names = self.names.write();

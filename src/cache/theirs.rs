@@ -35,9 +35,9 @@ impl Cache {
 
     /// Keeps our version of a file beside its name and gives the name to the bucket's version.
     pub fn keep_as_conflict(&self, path: &Path, theirs: &Entry) -> Result<Path> {
-        let aside = self.free_name_like(path, "conflict");
         let Some(remote) = Remote::of_entry(theirs) else { return Ok(Path::clone(path)) };
         let mut names = self.names.write();
+        let aside = self.free_name_like(&names, path, "conflict");
         let (name, _) = names.at(path)?;
         let mut kept = Name::new_here(name.ino);
         kept.conflict_of = Some(Path::clone(path));

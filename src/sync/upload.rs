@@ -219,6 +219,8 @@ impl SyncService {
                 Err(gone) if gone.is_base_gone() => {
                     tracing::warn!(%path, ino, "A renamed file's content was replaced before it was read");
                 }
+                // Whoever needed it was removed meanwhile.
+                Err(_) if self.cache.attr(ino).is_err() => {}
                 outcome => outcome?,
             }
         }

@@ -18,6 +18,7 @@ on_both_stores!(
     a_renamed_file_that_was_read_in_part_keeps_its_bytes,
     a_renamed_file_keeps_its_bytes_when_its_old_name_is_made_anew,
     names_that_change_places_keep_their_bytes,
+    a_renamed_link_keeps_nobody_from_its_old_name,
     what_was_not_pushed_is_pushed_by_the_next_process,
     a_chain_of_renames_is_pushed_as_its_end,
     a_file_renamed_away_and_back_is_still_there,
@@ -170,6 +171,25 @@ async fn names_that_change_places_keep_their_bytes(world: World) {
         assert_eq!(one.files(), ["a", "b"]);
     }
     assert_eq!(world.data_keys().await, ["a", "b"]);
+}
+
+async fn a_renamed_link_keeps_nobody_from_its_old_name(world: World) {
+    let writer = world.peer().await;
+    writer.symlink("link", "target");
+    writer.write("file", "base");
+    writer.push().await;
+    let peer = world.peer().await;
+    peer.rename("link", "moved link");
+    peer.rename("file", "moved file");
+    for name in ["link", "file"] {
+        peer.write(name, "new");
+        peer.fsync(name).await.unwrap();
+    }
+    assert!(peer.push().await.settled);
+    let fresh = world.peer().await;
+    assert_eq!(fresh.files(), ["file", "link", "moved file", "moved link"]);
+    assert_eq!(fresh.text("moved file").await, "base");
+    assert_eq!(fresh.cache.read_link(fresh.ino("moved link")).unwrap(), "target");
 }
 
 async fn what_was_not_pushed_is_pushed_by_the_next_process(world: World) {
