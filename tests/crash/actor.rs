@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use rustix::fs::statvfs;
+
+use crate::daemon::wait_until;
 use crate::file_tree::{Node, Tree, differences, is_end};
 use crate::history::{ChangeOf, History};
 
@@ -102,8 +105,14 @@ impl Actor {
     }
 
     /// The only failure that may be is the death of the mount.
+    ///
+    /// The kernel says EIO of a request that a dying daemon was taking over. A daemon that says
+    /// so itself has logged why: see [`crate::check::no_request_failed`].
     fn check_is_end(&self, failed: &io::Error) {
-        assert!(is_end(failed), "{} failed: {failed}", self.last());
+        let is_end = is_end(failed) || failed.raw_os_error() == Some(libc::EIO);
+        assert!(is_end, "{} failed: {failed}", self.last());
+        let is_gone = || statvfs(&self.mount).is_err_and(|refused| crate::file_tree::is_end(&refused.into()));
+        wait_until(&format!("the mount is gone under {} ({failed})", self.last()), is_gone);
     }
 
     /// Makes the actor's own folder.

@@ -38,6 +38,15 @@ pub(crate) fn bucket_after_crash(place: &Place, cache: &str, actors: &[&mut Acto
     }
 }
 
+/// Checks that the daemons answered no request with a failure of theirs: nothing in the world
+/// around them failed.
+pub(crate) fn no_request_failed(place: &Place) {
+    let logs = place.logs();
+    let failures = ["A request of the kernel failed", "Reply not sent", "panicked at"];
+    let faults: Vec<_> = logs.lines().filter(|line| failures.iter().any(|one| line.contains(one))).collect();
+    assert!(faults.is_empty(), "{}\n{logs}", faults.join("\n"));
+}
+
 fn says_clean(place: &Place, cache: &str) -> bool {
     let Some(cache) = place.cache(cache) else { return false };
     let sidecar = fs::read(cache.join("state/.datastore-sync-state.json")).unwrap_or_default();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bayou::os::clock::{Clock, SystemClock};
 use bayou::os::crash_point::Step;
 
-use crate::actor::{Actor, Stopped};
+use crate::actor::Actor;
 use crate::chaos::act;
 use crate::check;
 use crate::daemon::{Daemon, Place, Start, pause, was_killed};
@@ -50,6 +50,11 @@ fn nothing_is_lost_whenever_the_mount_is_killed() {
 fn some_seed() -> u64 {
     let now = SystemClock.now().duration_since(std::time::UNIX_EPOCH).unwrap();
     u64::from(now.subsec_nanos()) ^ now.as_secs()
+}
+
+/// Works until the mount is gone.
+fn act_on(actor: &mut Actor, mut dice: Dice) {
+    while act(actor, &mut dice).is_ok() {}
 }
 
 impl Life {
@@ -113,19 +118,16 @@ impl Life {
         let time = if self.dice.once_in(6) { 1500 } else { 300 };
         let time = Duration::from_millis(10 + self.dice.below(time) as u64);
         let dices: Vec<Dice> = self.actors.iter().map(|_| self.dice.split()).collect();
+        let place = &self.place;
         thread::scope(|scope| {
-            for (actor, mut dice) in self.actors.iter_mut().zip(dices) {
-                scope.spawn(move || {
-                    loop {
-                        if let Err(Stopped) = act(actor, &mut dice) {
-                            break;
-                        }
-                    }
-                });
-            }
+            let begin = |(actor, dice)| scope.spawn(move || act_on(actor, dice));
+            let workers: Vec<_> = self.actors.iter_mut().zip(dices).map(begin).collect();
             pause(time);
             daemon.kill();
+            let failed = workers.into_iter().filter_map(|worker| worker.join().err()).count();
+            assert_eq!(failed, 0, "Programs went wrong; the log of the mount:\n{}", place.logs());
         });
+        check::no_request_failed(place);
     }
 
     fn sync(&mut self) {

@@ -25,6 +25,7 @@ fn dies_at(step: Step, nth: usize) {
     let crash_at = Some(format!("{}:{nth}", step.label()));
     let ended = live(&place, &mut actor, crash_at);
     assert!(was_killed(ended), "{step:?} was not reached for the {nth}. time: {ended}\n{}", place.logs());
+    check::no_request_failed(&place);
     check::bucket_after_crash(&place, "second", &[&mut actor]);
     let start = Start { cache: "second", flags: FLAGS, crash_at: None };
     let daemon = Daemon::start(&place, &start).unwrap();
