@@ -83,6 +83,13 @@ impl Cache {
         })
     }
 
+    /// The folders above the part of the tree that is held are others'.
+    fn check_changeable(&self, ino: Ino) -> Result<()> {
+        let names = self.names.read();
+        let path = names.inode(ino)?.path.as_ref().filter(|path| !path.is_empty());
+        path.map_or(Ok(()), |path| names.check_within(path))
+    }
+
     fn change_meta(&self, ino: Ino, change: impl Fn(&mut Inode) -> Result<()>) -> Result<()> {
         let (uncounted, differs) = {
             let names = self.names.read();
@@ -94,6 +101,7 @@ impl Cache {
         if !differs {
             return Ok(());
         }
+        self.check_changeable(ino)?;
         let _token = self.begin_change_of(uncounted)?;
         let now = self.now_nanos();
         let mut names = self.names.write();

@@ -39,6 +39,9 @@ pub enum CacheError {
     /// The name is reserved for swamp's and bayou's machinery.
     #[error("Name is reserved: {0:?}")]
     Reserved(String),
+    /// The name is not of the part of the tree that is held.
+    #[error("Outside of the part that is mounted: {0:?}")]
+    Outside(String),
     /// A machine-local file and an ordinary one cannot take each other's place.
     #[error("Cannot rename between machine-local and ordinary names: {0:?}")]
     AcrossLocal(String),

@@ -23,7 +23,7 @@ impl Cache {
         let mut at = Path::from(names::split(removed).0);
         while !at.is_empty() {
             let (name, inode) = names.at(&at)?;
-            if !inode.implied || !names.is_empty_folder(&at) {
+            if !inode.implied || !names.is_empty_folder(&at) || names.leads_within(&at) {
                 return Ok(());
             }
             let ino = name.ino;

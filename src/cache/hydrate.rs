@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::Cache;
+use super::bare_key::BareKeys;
 use super::content::{Content, ReadOutcome};
 use super::error::{CacheError, Result};
 use super::rows::{ContentId, Ino, Path, Remote, RowOp, Source};
@@ -34,6 +35,7 @@ const MOST_ROUNDS: usize = 64;
 pub struct Hydrator {
     cache: Arc<Cache>,
     store: SharedStore,
+    bare: Option<BareKeys>,
     timeout: Duration,
     flights: Mutex<HashMap<ContentId, Vec<Flight>>>,
     windows: Mutex<HashMap<ContentId, Window>>,
@@ -83,10 +85,18 @@ impl Hydrator {
         Self {
             cache,
             store,
+            bare: None,
             timeout,
             flights: Mutex::new(HashMap::new()),
             windows: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// Has content that is not in the store, which is a namespace, looked for at the bucket's
+    /// root as well, where old clients put it.
+    pub fn with_root(mut self, root: SharedStore) -> Self {
+        self.bare = Some(BareKeys::new(root, Arc::clone(self.cache.clock()), self.timeout));
+        self
     }
 
     /// Reads up to `len` bytes at `offset`, fetching what is absent.
@@ -187,13 +197,16 @@ impl Hydrator {
     /// Fetches bytes that are not kept.
     pub(super) async fn fetch_piece(&self, ino: Ino, range: Range<u64>) -> Result<Piece> {
         let (path, source) = self.cache.source_of(ino)?;
-        match self.get(&path, &source, range).await {
+        match self.get(&path, &source, range.clone()).await {
             Ok(fetched) if source.remote.version.is_none() && fetched.meta.size != source.remote.size => {
                 self.adopt(ino, &path, &fetched).await.map(|()| Piece::FileMoved)
             }
             Ok(fetched) => Ok(Piece::Bytes(fetched.body)),
             Err(failed) if failed.kind == ErrorKind::Changed || failed.kind == ErrorKind::NotFound => {
-                self.object_moved(ino, &path, &source, failed).await.map(|()| Piece::FileMoved)
+                match self.at_root(&path, &source, range, &failed).await? {
+                    Some(body) => Ok(Piece::Bytes(body)),
+                    None => self.object_moved(ino, &path, &source, failed).await.map(|()| Piece::FileMoved),
+                }
             }
             Err(failed) => Err(failed_at(&path, failed)),
         }
@@ -206,7 +219,11 @@ impl Hydrator {
         let fetched = match self.get(&path, &source, range.clone()).await {
             Ok(fetched) => fetched,
             Err(failed) if failed.kind == ErrorKind::Changed || failed.kind == ErrorKind::NotFound => {
-                return self.object_moved(ino, &path, &source, failed).await;
+                let Some(body) = self.at_root(&path, &source, range.clone(), &failed).await? else {
+                    return self.object_moved(ino, &path, &source, failed).await;
+                };
+                room.unless_full(self.cache.make_room(body.len() as u64))?;
+                return self.cache.filled(content, range.start, &body);
             }
             Err(failed) => return Err(failed_at(&path, failed)),
         };
@@ -241,6 +258,20 @@ impl Hydrator {
             return Err(StoreError::new(ErrorKind::Corrupt, "get", &key).detail(detail));
         }
         Ok(fetched)
+    }
+
+    /// Returns what is missing in the namespace, if the bucket's root has exactly that.
+    async fn at_root(
+        &self,
+        path: &Path,
+        source: &Source,
+        range: Range<u64>,
+        failed: &StoreError,
+    ) -> Result<Option<Bytes>> {
+        match self.bare.as_ref().filter(|_| failed.is_not_found()) {
+            Some(bare) => bare.get(source, range).await.map_err(|failed| failed_at(path, failed)),
+            None => Ok(None),
+        }
     }
 
     /// Compares a whole file with the hash that the index names; returns whether to go on.

@@ -20,6 +20,7 @@ use crate::os::clock::SharedClock;
 use crate::os::folder_lock::FolderLock;
 
 pub mod attributes;
+mod bare_key;
 mod brought_back;
 pub mod bypass;
 pub mod catalog;
@@ -51,6 +52,7 @@ mod tombstones;
 pub mod tree;
 mod walk;
 pub mod watermark;
+pub mod within;
 
 pub use error::{CacheError, Result};
 pub use rows::{Ino, ROOT};

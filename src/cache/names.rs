@@ -41,6 +41,8 @@ pub struct Names {
     files: u64,
     /// Longest path that still fits into a key, in bytes.
     pub(super) longest_path: usize,
+    /// The part of the tree that is held; `None`: all of it.
+    pub(super) within: Option<Path>,
 }
 
 impl Names {
@@ -59,6 +61,7 @@ impl Names {
             bytes: 0,
             files: 0,
             longest_path: MAX_KEY_BYTES,
+            within: None,
         };
         tree.inodes.entry(ROOT).or_insert_with(root_inode);
         tree.names.insert(Path::from(""), Name { pushed: Some(Stamp::default()), ..Name::new_here(ROOT) });
@@ -77,8 +80,9 @@ impl Names {
         (tree, leftover)
     }
 
-    /// Checks that a new path is safe and fits into a key.
+    /// Checks that a new path is safe, fits into a key and is of the part that is held.
     pub fn check_new(&self, path: &str) -> Result<()> {
+        self.check_within(path)?;
         let refused = match check_path(path) {
             Ok(()) if path.len() > self.longest_path => Err(Refusal::TooLong),
             judged => judged,

@@ -68,7 +68,9 @@ impl Cache {
         for some in folders.chunks(ROWS_A_HOLD) {
             let mut names = self.names.write();
             for (path, attributes) in some {
-                self.apply_folder(&mut names, path, attributes, &mut pulled)?;
+                if names.is_within(path) {
+                    self.apply_folder(&mut names, path, attributes, &mut pulled)?;
+                }
             }
         }
         let listed: HashSet<&str> = folders.iter().map(|(path, _)| path.as_str()).collect();
@@ -77,6 +79,9 @@ impl Cache {
         for some in files.chunks(ROWS_A_HOLD) {
             let mut names = self.names.write();
             for (key, entry) in some {
+                if !names.is_within(key.as_str()) {
+                    continue;
+                }
                 if names.name(key.as_str()).is_none() {
                     self.make_way(&mut names, key.as_str(), &known)?;
                 }
@@ -97,7 +102,7 @@ impl Cache {
         let names = self.names.read();
         let is_file = |name: &Name| names.inode(name.ino).is_ok_and(|inode| !inode.is_folder());
         let gone = |(path, name): &(&Path, &Name)| {
-            name.remote.is_some() && !known.contains(&***path) && is_file(name)
+            name.remote.is_some() && !known.contains(&***path) && is_file(name) && names.is_within(path)
         };
         names.all().filter(gone).map(|(path, _)| Path::clone(path)).collect()
     }

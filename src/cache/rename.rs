@@ -102,6 +102,7 @@ fn check_rename(names: &Names, from: &Path, to: &Path, replace: Replace) -> Resu
     if new_part.len() > MAX_NAME_BYTES {
         return Err(CacheError::BadName { name: new_part.to_owned(), reason: Refusal::PartTooLong });
     }
+    names.check_within(from)?;
     names.check_new(to)?;
     if inode.is_folder() && to.len() > from.len() && to.starts_with(&format!("{from}/")) {
         return Err(CacheError::IntoItself(from.to_string()));

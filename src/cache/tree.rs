@@ -291,6 +291,7 @@ impl Cache {
         let names = self.names.read();
         let path = names.child_path(parent, name)?;
         let local = names.at(&path)?.1.local;
+        names.check_within(&path)?;
         Ok((path, local))
     }
 }

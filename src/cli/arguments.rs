@@ -9,7 +9,9 @@ use clap::Args;
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 
 use super::units;
+use crate::control::place::MountRecord;
 use crate::control::{Failure, FailureKind};
+use crate::model::namespace::Namespace;
 use crate::session::options::{MinFree, SessionOptions};
 use crate::store::s3_options::S3Options;
 use crate::store::url::Source;
@@ -19,6 +21,9 @@ use crate::sync::OnConflict;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Bucket")]
 pub(super) struct BucketArgs {
+    /// Part of the bucket with an index of its own: only keys below NAME/ are read and written
+    #[arg(long, env = "BAYOU_NAMESPACE", value_name = "NAME")]
+    namespace: Option<Namespace>,
     /// Profile in the shared AWS configuration
     #[arg(long, env = "BAYOU_PROFILE", value_name = "NAME")]
     profile: Option<String>,
@@ -43,6 +48,24 @@ pub(super) struct BucketArgs {
     #[arg(long, env = "BAYOU_TIMEOUT", value_name = "TIME", default_value = "60s",
           value_parser = units::positive_duration)]
     timeout: Duration,
+}
+
+impl BucketArgs {
+    /// Fails if people name another namespace than the one that a mount shows.
+    pub(super) fn check_namespace(&self, mount: &MountRecord) -> Result<(), Failure> {
+        let Some(wanted) = &self.namespace else { return Ok(()) };
+        let shown = match &mount.namespace {
+            Some(shown) if shown == wanted.as_str() => return Ok(()),
+            Some(shown) => format!("shows the namespace {shown:?}"),
+            None => "shows a whole bucket".to_owned(),
+        };
+        let message = format!(
+            "The mount on {} {shown}, not the namespace {:?}; name the mount of that, or leave out --namespace",
+            mount.mountpoint.display(),
+            wanted.as_str()
+        );
+        Err(Failure::new(FailureKind::Usage, message))
+    }
 }
 
 /// Where and how much this machine keeps.
@@ -103,6 +126,8 @@ pub(super) fn session_options(
     }
     Ok(SessionOptions {
         source: source.to_string(),
+        namespace: bucket.namespace.clone(),
+        under: None,
         cache_dir: cache.cache_dir()?,
         cache_size: cache.cache_size,
         cache_min_free: cache.cache_min_free,

@@ -22,7 +22,8 @@ use crate::fs::front::FsyncMode;
 use crate::os::clock::SharedClock;
 use crate::session;
 use crate::session::folders::{self, Folders};
-use crate::session::options::{Event, MountOptions};
+use crate::session::options::{Event, MountOptions, SessionOptions};
+use crate::sync::scope::KeyPrefix;
 
 const EXAMPLES: &str = "A line of /etc/fstab:
   s3://bucket/prefix /mnt/data fuse.bayou _netdev,nofail,allow_other,x-systemd.automount 0 0
@@ -40,6 +41,9 @@ pub(super) struct MountArgs {
     dir: PathBuf,
     #[command(flatten)]
     bucket: BucketArgs,
+    /// Show only what is at or below PATH, under its name in the whole tree
+    #[arg(long, env = "BAYOU_UNDER", value_name = "PATH", help_heading = "Bucket")]
+    under: Option<KeyPrefix>,
     #[command(flatten)]
     cache: CacheArgs,
     #[command(flatten)]
@@ -151,11 +155,11 @@ struct Plan {
 impl Plan {
     fn of(args: &MountArgs) -> Result<Self, Failure> {
         let source = arguments::source(&args.source)?;
-        let session = arguments::session_options(&source, &args.bucket, &args.cache, args.writing.read_only)?;
+        let whole = arguments::session_options(&source, &args.bucket, &args.cache, args.writing.read_only)?;
+        let session = SessionOptions { under: args.under.clone(), ..whole };
         let homeless = |error: folders::Homeless| Failure::new(FailureKind::System, error.to_string());
         let folders = Folders::of_this_user().map_err(homeless)?;
-        let endpoint = session.s3.endpoint_url.as_deref();
-        let cache = folders.cache_of(session.cache_dir.as_deref(), &session.source, endpoint);
+        let cache = folders.cache_of(&session);
         let log_file = match &args.process.log_file {
             Some(file) => arguments::absolute(file.clone())?,
             None => folders::log_file(&cache),
@@ -174,7 +178,9 @@ impl Plan {
     }
 
     fn mounted(&self) -> String {
-        format!("{} is mounted at {}", self.options.session.source, self.options.mountpoint.display())
+        let session = &self.options.session;
+        let part = session.namespace.as_ref().map(|name| format!("Namespace {name} of ")).unwrap_or_default();
+        format!("{part}{} is mounted at {}", session.source, self.options.mountpoint.display())
     }
 }
 

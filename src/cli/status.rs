@@ -174,6 +174,12 @@ fn describe(status: &MountStatus) -> Vec<String> {
     let mut lines =
         vec![format!("{} on {}: {}", status.source, status.mountpoint.display(), status.state.word())];
     let mut row = |name: &str, value: String| lines.push(format!("  {name:<22} {value}"));
+    if let Some(namespace) = &status.namespace {
+        row("namespace", namespace.clone());
+    }
+    if let Some(under) = &status.under {
+        row("only below", under.clone());
+    }
     if let Some(reason) = &status.read_only_reason {
         row("read-only", reason.clone());
     }
@@ -226,6 +232,8 @@ mod tests {
     fn status() -> MountStatus {
         MountStatus {
             source: "s3://b/p".to_owned(),
+            namespace: Some("infra".to_owned()),
+            under: Some("data/a".to_owned()),
             mountpoint: "/mnt/a".into(),
             pid: 7,
             state: MountState::Offline,
@@ -252,6 +260,8 @@ mod tests {
         assert_eq!(
             text,
             "s3://b/p on /mnt/a: offline\n\
+             \x20 namespace              infra\n\
+             \x20 only below             data/a\n\
              \x20 not in the bucket yet  1 file (2.0 KiB)\n\
              \x20 conflict               a.conflict-h.txt\n\
              \x20 in the index           2 entries\n\
@@ -274,6 +284,8 @@ mod tests {
             keys,
             [
                 "source",
+                "namespace",
+                "under",
                 "mountpoint",
                 "pid",
                 "state",

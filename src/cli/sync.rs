@@ -64,7 +64,9 @@ pub(super) fn run(args: &SyncArgs, clock: SharedClock) -> Result<(), Failure> {
         target => {
             let path = PathBuf::from(target.as_deref().unwrap_or("."));
             let (mountpoint, _) = status::mount_of(&folders, &path)?;
-            ask(status::running_mount(&folders, &mountpoint)?, args.direction(), clock)?
+            let found = status::running_mount(&folders, &mountpoint)?;
+            args.bucket.check_namespace(&found.record)?;
+            ask(found, args.direction(), clock)?
         }
     };
     if args.json {
@@ -84,8 +86,7 @@ fn sync_source(
 ) -> Result<SyncSummary, Failure> {
     let source = arguments::source(target)?;
     let options = arguments::session_options(&source, &args.bucket, &args.cache, false)?;
-    let cache =
-        folders.cache_of(options.cache_dir.as_deref(), &options.source, options.s3.endpoint_url.as_deref());
+    let cache = folders.cache_of(&options);
     let running = place::running(folders);
     let running = running.map_err(|error| {
         Failure::new(FailureKind::System, "The running mounts cannot be read").caused_by(&error)

@@ -83,7 +83,7 @@ fn unmount_unasked(entry: &MountEntry) -> Result<(), Failure> {
         unmount(path, Detach::Now)?;
         output::line(format_args!(
             "The process behind {} had died; the mount is cleaned up. What had not reached {source} is in its \
-             cache, and the next mount or `bayou sync {source}` pushes it",
+             cache, and the next such mount pushes it, or `bayou sync {source}` with the same flags",
             path.display()
         ));
         return Ok(());

@@ -23,6 +23,9 @@ pub struct MountRecord {
     pub pid: u32,
     /// The bucket's address.
     pub source: String,
+    /// The part of the bucket that is shown, if it is one with an index of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// Where it is mounted, without symlinks.
     pub mountpoint: PathBuf,
     /// The folder that caches the bucket.
@@ -169,7 +172,8 @@ mod tests {
 
     fn record(mountpoint: &str, pid: u32) -> MountRecord {
         let cache_dir = "/c".into();
-        MountRecord { pid, source: "s3://b/p".to_owned(), mountpoint: mountpoint.into(), cache_dir }
+        let source = "s3://b/p".to_owned();
+        MountRecord { pid, source, namespace: None, mountpoint: mountpoint.into(), cache_dir }
     }
 
     #[test]

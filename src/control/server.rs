@@ -167,6 +167,7 @@ mod tests {
             let record = MountRecord {
                 pid: std::process::id(),
                 source: "s3://b".to_owned(),
+                namespace: None,
                 mountpoint: "/mnt".into(),
                 cache_dir: "/c".into(),
             };
@@ -277,8 +278,13 @@ mod tests {
         let listener = StdListener::bind(scratch.path().join("s")).unwrap();
         let stream = StdStream::connect(scratch.path().join("s")).unwrap();
         drop(listener.accept().unwrap());
-        let record =
-            MountRecord { pid: 1, source: String::new(), mountpoint: "/m".into(), cache_dir: "/c".into() };
+        let record = MountRecord {
+            pid: 1,
+            source: String::new(),
+            namespace: None,
+            mountpoint: "/m".into(),
+            cache_dir: "/c".into(),
+        };
         let mut client = Client::new(Found { record, stream }).unwrap();
         assert!(matches!(client.ask(&Request::Ping, |_| Patience::Wait), Err(AskError::Gone)));
     }

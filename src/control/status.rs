@@ -45,6 +45,12 @@ impl MountState {
 pub struct MountStatus {
     /// The bucket's address.
     pub source: String,
+    /// The part of the bucket that is shown, if it is one with an index of its own.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// The only part of the tree that is shown, if it is not all of it.
+    #[serde(default)]
+    pub under: Option<String>,
     /// Where it is mounted.
     pub mountpoint: PathBuf,
     /// The process behind it.

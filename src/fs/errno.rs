@@ -46,7 +46,7 @@ impl ToErrno for CacheError {
             Self::IsAFolder(_) => Errno::EISDIR,
             Self::NotEmpty(_) => Errno::ENOTEMPTY,
             Self::IntoItself(_) => Errno::EINVAL,
-            Self::Reserved(_) => Errno::EPERM,
+            Self::Reserved(_) | Self::Outside(_) => Errno::EPERM,
             // `mv` then copies the bytes, which is what crossing this border means.
             Self::AcrossLocal(_) => Errno::EXDEV,
             Self::BadName { reason, .. } => reason.to_errno(),

@@ -76,6 +76,7 @@ fn is_trouble(error: &CacheError) -> bool {
         | CacheError::NotEmpty(_)
         | CacheError::IntoItself(_)
         | CacheError::Reserved(_)
+        | CacheError::Outside(_)
         | CacheError::AcrossLocal(_)
         | CacheError::BadName { .. }
         | CacheError::NoAttribute(_)

@@ -9,6 +9,7 @@ pub mod internal_name;
 pub mod key;
 pub mod lock_body;
 pub mod lock_name;
+pub mod namespace;
 mod raw_json;
 pub mod shard;
 pub mod sidecar;

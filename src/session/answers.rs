@@ -150,6 +150,8 @@ impl Answers {
         let uploads = sync.uploads_under_way();
         MountStatus {
             source: self.source.clone(),
+            namespace: bucket.namespace.as_ref().map(ToString::to_string),
+            under: cache.part().map(|path| path.to_string()),
             mountpoint: self.mountpoint.clone(),
             pid: std::process::id(),
             state: self.state(uploads, health.offline_since.is_some()),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::failures;
 use super::options::SessionOptions;
 use crate::control::{Failure, FailureKind};
+use crate::model::namespace::Namespace;
 use crate::os::clock::SharedClock;
 use crate::os::durable_file;
 use crate::store::folder::FolderStore;
@@ -21,8 +22,13 @@ const CONDITIONS_FILE: &str = "conditions.json";
 
 /// A bucket that can be asked.
 pub(super) struct Bucket {
-    /// What everything asks.
+    /// What everything asks: the namespace, or the whole.
     pub store: SharedStore,
+    /// All that is below the prefix, where only locks and what was there before namespaces is
+    /// asked for.
+    pub root: SharedStore,
+    /// The part of the bucket that is used.
+    pub namespace: Option<Namespace>,
     /// Counts the requests.
     pub requests: Arc<RetryingStore>,
     /// What stands before each path in a key, in bytes.
@@ -54,10 +60,15 @@ pub(super) async fn connect(options: &SessionOptions, clock: &SharedClock) -> Re
     };
     let policy = RetryPolicy::within(options.s3.timeout);
     let requests = Arc::new(RetryingStore::new(backend, Arc::clone(clock), policy));
-    let store: SharedStore = Arc::new(Prefixed::new(Arc::clone(&requests) as SharedStore, source.prefix()));
-    let prefix = source.prefix();
-    let prefix_bytes = if prefix.is_empty() { 0 } else { prefix.len() + "/".len() };
-    Ok(Bucket { store, requests, prefix_bytes })
+    let root: SharedStore = Arc::new(Prefixed::new(Arc::clone(&requests) as SharedStore, source.prefix()));
+    let namespace = options.namespace.clone();
+    let store: SharedStore = match &namespace {
+        Some(namespace) => Arc::new(Prefixed::new(Arc::clone(&root), namespace.as_str())),
+        None => Arc::clone(&root),
+    };
+    let prefixes = [source.prefix(), namespace.as_ref().map_or("", Namespace::as_str)];
+    let prefix_bytes = prefixes.iter().filter(|one| !one.is_empty()).map(|one| one.len() + "/".len()).sum();
+    Ok(Bucket { store, root, namespace, requests, prefix_bytes })
 }
 
 /// Returns what the store does with conditions: as remembered in the cache, else tried out.

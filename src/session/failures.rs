@@ -85,6 +85,7 @@ pub fn of_cache(error: &CacheError) -> Failure {
         | CacheError::NotEmpty(_)
         | CacheError::IntoItself(_)
         | CacheError::Reserved(_)
+        | CacheError::Outside(_)
         | CacheError::AcrossLocal(_)
         | CacheError::BadName { .. }
         | CacheError::NoAttribute(_)

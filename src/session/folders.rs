@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::options::SessionOptions;
+
 /// The folders of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folders {
@@ -68,10 +70,10 @@ impl Folders {
         Ok(Self { state, runtime })
     }
 
-    /// Returns the folder that caches a bucket: below `chosen` if that is given, else below
-    /// the user's state folder. `endpoint` tells buckets of one name on two servers apart.
-    pub fn cache_of(&self, chosen: Option<&Path>, source: &str, endpoint: Option<&str>) -> PathBuf {
-        chosen.unwrap_or(&self.state).join(bucket_id(source, endpoint))
+    /// Returns the folder that caches what these options open: below the chosen folder if
+    /// there is one, else below the user's state folder.
+    pub fn cache_of(&self, options: &SessionOptions) -> PathBuf {
+        options.cache_dir.as_ref().unwrap_or(&self.state).join(cache_id(options))
     }
 }
 
@@ -89,13 +91,23 @@ fn state_folder(surroundings: &Surroundings) -> Result<PathBuf, Homeless> {
     Ok(base.join("bayou"))
 }
 
-/// Returns the name of a bucket's folder: readable, and different for different buckets.
-fn bucket_id(source: &str, endpoint: Option<&str>) -> String {
+/// Returns the name of a cache's folder: readable, and different for buckets of one name on
+/// two servers and for different parts of one bucket.
+fn cache_id(options: &SessionOptions) -> String {
     let mut hash = Sha256::new();
-    hash.update(endpoint.unwrap_or_default().as_bytes());
+    hash.update(options.s3.endpoint_url.as_deref().unwrap_or_default().as_bytes());
     hash.update([0]);
-    hash.update(source.as_bytes());
-    let place = source.split_once("://").map_or(source, |(_, place)| place).trim_matches('/');
+    hash.update(options.source.as_bytes());
+    let source = options.source.as_str();
+    let mut place = source.split_once("://").map_or(source, |(_, place)| place).trim_matches('/').to_owned();
+    if let Some(namespace) = &options.namespace {
+        hash.update(format!("\0namespace {namespace}"));
+        place = format!("{place}/{namespace}");
+    }
+    if let Some(under) = &options.under {
+        hash.update(format!("\0under {under}"));
+        place = format!("{place}/{under}");
+    }
     let tame = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
     let tail: String = place.chars().rev().take(32).map(tame).collect();
     let readable: String = tail.chars().rev().collect();
@@ -134,16 +146,36 @@ mod tests {
     #[test]
     fn buckets_of_one_name_on_two_servers_never_share_a_cache() {
         let folders = Folders::in_surroundings(&user()).unwrap();
-        let chosen = Some(Path::new("/c"));
-        let caches = [
-            folders.cache_of(chosen, "s3://b/p", None),
-            folders.cache_of(chosen, "s3://b/p", Some("http://127.0.0.1:9000")),
-            folders.cache_of(chosen, "s3://b-p", None),
-            folders.cache_of(None, "s3://b/p", None),
-        ];
+        let chosen =
+            |source: &str| SessionOptions { cache_dir: Some("/c".into()), ..SessionOptions::plain(source) };
+        let mut elsewhere = chosen("s3://b/p");
+        elsewhere.s3.endpoint_url = Some("http://127.0.0.1:9000".to_owned());
+        let options = [chosen("s3://b/p"), elsewhere, chosen("s3://b-p"), SessionOptions::plain("s3://b/p")];
+        let caches = options.map(|options| folders.cache_of(&options));
         let different: std::collections::HashSet<_> = caches.iter().collect();
         assert_eq!(different.len(), caches.len());
         assert!(caches[0].to_str().unwrap().starts_with("/c/b-p-"), "{caches:?}");
         assert!(caches[3].starts_with(&folders.state));
+    }
+
+    #[test]
+    fn each_part_of_a_bucket_has_a_cache_of_its_own() {
+        let folders = Folders::in_surroundings(&user()).unwrap();
+        let of = |source: &str, namespace: Option<&str>, under: Option<&str>| {
+            let namespace = namespace.map(|name| name.parse().unwrap());
+            let under = under.map(|path| path.parse().unwrap());
+            folders.cache_of(&SessionOptions { namespace, under, ..SessionOptions::plain(source) })
+        };
+        let caches = [
+            of("s3://b", None, None),
+            of("s3://b", Some("infra"), None),
+            of("s3://b", Some("team-b"), None),
+            of("s3://b/infra", None, None),
+            of("s3://b", None, Some("infra")),
+            of("s3://b", Some("infra"), Some("infra")),
+        ];
+        let different: std::collections::HashSet<_> = caches.iter().collect();
+        assert_eq!(different.len(), caches.len());
+        assert!(caches[1].to_str().unwrap().contains("/b-infra-"), "{caches:?}");
     }
 }

@@ -137,6 +137,7 @@ impl Mounted {
         MountRecord {
             pid: std::process::id(),
             source: self.answers.source.clone(),
+            namespace: self.answers.opened.bucket.namespace.as_ref().map(ToString::to_string),
             mountpoint: self.answers.mountpoint.clone(),
             cache_dir: self.answers.opened.cache.folder().to_owned(),
         }

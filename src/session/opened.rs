@@ -44,6 +44,9 @@ pub(super) async fn open(
     let folder = cache_folder(options, folders);
     let cache = open_cache(&folder, options, folders, clock).await?;
     cache.keep_room_for_prefix(bucket.prefix_bytes);
+    if let Some(under) = &options.under {
+        cache.keep_within(under.as_str()).map_err(|error| failures::of_cache(&error))?;
+    }
     let known = cache.applied_fingerprint().is_some();
     let writes =
         if options.read_only { Writes::Unknown } else { bucket::learn_writes(&bucket, &folder).await? };
@@ -56,7 +59,11 @@ pub(super) async fn open(
         }
         Writes::Unknown => Conditions::none(),
     };
-    let hydrator = Arc::new(Hydrator::new(Arc::clone(&cache), Arc::clone(&bucket.store), options.s3.timeout));
+    let hydrator = Hydrator::new(Arc::clone(&cache), Arc::clone(&bucket.store), options.s3.timeout);
+    let hydrator = Arc::new(match &bucket.namespace {
+        Some(_) => hydrator.with_root(Arc::clone(&bucket.root)),
+        None => hydrator,
+    });
     let sync_options = SyncOptions {
         on_conflict: options.on_conflict,
         read_only: options.read_only,
@@ -84,7 +91,7 @@ pub(super) async fn open(
 
 /// Returns the folder that caches the bucket.
 pub(super) fn cache_folder(options: &SessionOptions, folders: &Folders) -> PathBuf {
-    folders.cache_of(options.cache_dir.as_deref(), &options.source, options.s3.endpoint_url.as_deref())
+    folders.cache_of(options)
 }
 
 async fn open_cache(

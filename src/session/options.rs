@@ -8,14 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fs::front::FsyncMode;
+use crate::model::namespace::Namespace;
 use crate::store::s3_options::S3Options;
 use crate::sync::OnConflict;
+use crate::sync::scope::KeyPrefix;
 
 /// What it takes to open a bucket and this machine's cache of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionOptions {
     /// The bucket as people write it: `s3://bucket/prefix`, `file:///dir`.
     pub source: String,
+    /// The part of the bucket with an index of its own that is used; `None`: the whole.
+    pub namespace: Option<Namespace>,
+    /// The only part of the tree that is held; `None`: all of it.
+    pub under: Option<KeyPrefix>,
     /// The folder that holds the caches, each bucket in a folder of its own; `None`: the
     /// state folder of the user.
     pub cache_dir: Option<PathBuf>,
@@ -29,6 +35,24 @@ pub struct SessionOptions {
     pub read_only: bool,
     /// How to reach an S3 bucket. Its timeout is also that of an upload without progress.
     pub s3: S3Options,
+}
+
+#[cfg(test)]
+impl SessionOptions {
+    /// Returns the options of somebody who only names the bucket.
+    pub(super) fn plain(source: &str) -> Self {
+        Self {
+            source: source.to_owned(),
+            namespace: None,
+            under: None,
+            cache_dir: None,
+            cache_size: None,
+            cache_min_free: MinFree::Percent(5),
+            on_conflict: OnConflict::Copy,
+            read_only: false,
+            s3: S3Options::default(),
+        }
+    }
 }
 
 /// What it takes to mount a bucket.

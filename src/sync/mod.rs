@@ -18,6 +18,7 @@ use crate::os::clock::SharedClock;
 use crate::store::probe::Conditions;
 use crate::store::{SharedStore, Version};
 
+pub mod capabilities;
 pub mod commit;
 pub mod conflict;
 pub mod deletion;
@@ -31,6 +32,7 @@ pub mod pull;
 pub mod push;
 pub mod remote_index;
 pub mod schedule;
+pub mod scope;
 pub mod settle;
 pub mod upload;
 pub mod upload_parts;

@@ -46,7 +46,9 @@ impl SyncService {
     /// Keys that cannot be shown count as known on both sides: they are left out of both.
     fn entries(&self, index: &RemoteIndex) -> Vec<(Path, crate::model::identity::Identity)> {
         let shadowed = self.shadowed.load(std::sync::atomic::Ordering::Acquire);
-        let is_shown = |key: &DataKey| !(shadowed && self.cache.is_shadowed(key.as_str()));
+        let is_shown = |key: &DataKey| {
+            self.cache.is_within(key.as_str()) && !(shadowed && self.cache.is_shadowed(key.as_str()))
+        };
         let admitted = |(key, entry): (&str, crate::model::entry::Entry)| {
             let key = DataKey::admit(key).ok().filter(is_shown)?;
             let identity = Remote::of_entry(&entry).map(|remote| remote.identity()).unwrap_or_default();

@@ -9,6 +9,7 @@ use std::process::Command;
 mod bad_input;
 mod leaving;
 mod mounting;
+mod parts;
 #[path = "../support/person.rs"]
 mod person;
 mod syncing;

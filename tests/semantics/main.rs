@@ -16,6 +16,7 @@ mod fsync;
 mod limits;
 mod offline;
 mod page;
+mod parts;
 mod reading;
 mod together;
 mod tree;

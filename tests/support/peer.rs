@@ -13,6 +13,7 @@ use bayou::cache::tree::NewNode;
 use bayou::cache::{self, Cache, CacheError, CacheOptions, Ino, ROOT};
 use bayou::os::clock::SharedClock;
 use bayou::store::SharedStore;
+use bayou::store::prefix::Prefixed;
 use bayou::store::probe::Conditions;
 use bayou::store::recording::RecordingStore;
 use bayou::sync::{Result, SyncError, SyncOptions, SyncReport, SyncService};
@@ -27,6 +28,8 @@ pub(crate) struct PeerOptions {
     pub(crate) keys: Option<KeyPair>,
     /// How long a request may be silent.
     pub(crate) timeout: Duration,
+    /// The namespace that it works in; the whole bucket if `None`.
+    pub(crate) namespace: Option<&'static str>,
     /// Its cache folder; a new one if `None`.
     pub(crate) folder: Option<PathBuf>,
 }
@@ -34,7 +37,7 @@ pub(crate) struct PeerOptions {
 impl Default for PeerOptions {
     fn default() -> Self {
         let timeout = Duration::from_secs(30);
-        Self { sync: SyncOptions::default(), keys: None, timeout, folder: None }
+        Self { sync: SyncOptions::default(), keys: None, timeout, namespace: None, folder: None }
     }
 }
 
@@ -65,9 +68,16 @@ impl Peer {
         let cache_options = CacheOptions { folder: folder.clone(), limit_bytes: 1 << 30, min_free_bytes: 0 };
         let cache = Cache::open(cache_options, clock).unwrap();
         let recording = Arc::new(RecordingStore::new(store));
-        let shared: SharedStore = recording.clone();
-        let hydrator =
-            Arc::new(Hydrator::new(Arc::clone(&cache), Arc::clone(&shared), Duration::from_secs(60)));
+        let root: SharedStore = recording.clone();
+        let shared: SharedStore = match options.namespace {
+            Some(namespace) => Arc::new(Prefixed::new(Arc::clone(&root), namespace)),
+            None => Arc::clone(&root),
+        };
+        let hydrator = Hydrator::new(Arc::clone(&cache), Arc::clone(&shared), Duration::from_secs(60));
+        let hydrator = Arc::new(match options.namespace {
+            Some(_) => hydrator.with_root(root),
+            None => hydrator,
+        });
         let sync =
             SyncService::new(Arc::clone(&cache), shared, Arc::clone(&hydrator), conditions, options.sync);
         Self { cache, hydrator, sync, store: recording, folder, _home: home }

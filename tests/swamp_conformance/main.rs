@@ -14,7 +14,6 @@ mod both_stores;
 #[expect(dead_code, reason = "machines do more elsewhere")]
 mod peer;
 #[path = "../support/world.rs"]
-#[expect(dead_code, reason = "buckets are looked at in more ways elsewhere")]
 mod world;
 
 mod boundary;
@@ -27,6 +26,7 @@ mod hash;
 mod lazy;
 mod mark_dirty;
 mod merge;
+mod namespaces;
 mod partitions;
 mod retries;
 mod weaknesses;
