@@ -13,6 +13,7 @@ use bayou::model::entry::Entry;
 use bayou::model::index::Index;
 use bayou::model::internal_name::is_internal;
 use bayou::model::key::{DataKey, Refusal};
+use bayou::model::lock_body::LockBody;
 use bayou::model::shard::{Meta, Shard, ShardRole, partition_key};
 use bayou::model::sidecar::{FingerprintKind, Sidecar, normalize_etag};
 use proptest::prelude::*;
@@ -373,5 +374,20 @@ proptest! {
     #[test]
     fn no_bytes_make_reading_panic(noise in proptest::collection::vec(any::<u8>(), 0..60)) {
         drop((Index::parse(&noise), Meta::parse(&noise), Shard::parse(&noise), Sidecar::parse(&noise)));
+    }
+}
+
+#[test]
+fn every_lock_that_swamp_wrote_is_read_and_comes_out_byte_for_byte() {
+    for (name, text) in files("golden/locks", 14).into_iter().chain(files("locks", 6)) {
+        let body = LockBody::parse(&text);
+        // What the scenarios put there themselves: `{}`, `not json`, text.
+        let is_lock = text.len() > 100;
+        assert_eq!(body.is_some(), is_lock, "{name}");
+        let Some(body) = body else { continue };
+        assert_eq!(body.to_bytes(), text, "{name}");
+        assert_eq!(body.nonce.is_none(), name.contains("without-nonce"), "{name}");
+        assert!(body.holder.ends_with(&format!("@{}", body.hostname)) && body.pid.is_some(), "{name}");
+        assert_eq!(body.acquired_at.time().unwrap().to_string(), body.acquired_at.as_str(), "{name}");
     }
 }

@@ -24,6 +24,7 @@ mod gating;
 mod golden;
 mod hash;
 mod lazy;
+mod locks;
 mod mark_dirty;
 mod merge;
 mod namespaces;

@@ -62,6 +62,7 @@ impl Attempt {
 
     /// Tries until the lock is ours, the time is up or nobody waits for `answer` (`None`).
     pub(super) async fn run(mut self, answer: &oneshot::Sender<Result<Held>>) -> Option<Result<Lease>> {
+        // Where conditions are ignored, nothing is created over what was not looked for.
         let mut seems_free = self.place.conditions.put;
         loop {
             if answer.is_closed() {
@@ -76,7 +77,7 @@ impl Attempt {
                 Ok(Found::Nothing) => seems_free = true,
                 Ok(Found::Dead(_)) => {
                     self.place.clock.sleep(jitter(PAUSE)).await;
-                    seems_free = true;
+                    seems_free = self.place.conditions.put;
                 }
                 Ok(Found::Living) => {
                     seems_free = false;
@@ -116,29 +117,31 @@ impl Attempt {
             }
             outcome => outcome,
         };
-        match written {
-            Ok(version) if self.place.conditions.put => Ok(Some(version)),
+        let unclear = match written {
+            Ok(version) if self.place.conditions.put => return Ok(Some(version)),
+            Ok(_) => None,
+            Err(refused) if refused.is_condition_failed() => return Ok(None),
+            Err(unheard) if unheard.kind.is_transient() => Some(unheard),
+            Err(failed) => return Err(failed),
+        };
+        if !self.place.conditions.put {
             // Somebody may have done the same at the same time; the last one has it.
-            Ok(_) => {
-                self.place.clock.sleep(jitter(PAUSE)).await;
-                Ok(self.read().await?.filter(|seen| seen.carries(&self.nonce)).map(|seen| seen.version))
-            }
-            Err(refused) if refused.is_condition_failed() => Ok(None),
-            Err(unclear) if unclear.kind.is_transient() => self.settle(unclear).await,
-            Err(failed) => Err(failed),
+            self.place.clock.sleep(jitter(PAUSE)).await;
         }
+        self.settle(unclear).await
     }
 
-    /// Decides about a write whose answer was lost.
-    async fn settle(&self, unclear: StoreError) -> store::Result<Option<Version>> {
-        match self.read().await {
-            Ok(Some(seen)) if seen.carries(&self.nonce) => Ok(Some(seen.version)),
-            Ok(_) | Err(_) => {
-                // It may land yet; then it is nobody's.
-                self.place.memory.lock().abandoned.push(self.nonce.clone());
-                Err(unclear)
-            }
-        }
+    /// Decides by what is in the bucket about a write that may or may not have been done.
+    async fn settle(&self, unheard: Option<StoreError>) -> store::Result<Option<Version>> {
+        let failed = match (self.read().await, unheard) {
+            (Ok(Some(seen)), _) if seen.carries(&self.nonce) => return Ok(Some(seen.version)),
+            (Ok(_), None) => return Ok(None),
+            (_, Some(unheard)) => unheard,
+            (Err(failed), None) => failed,
+        };
+        // It may land yet, and then it is nobody's.
+        self.place.memory.lock().abandoned.push(self.nonce.clone());
+        Err(failed)
     }
 
     async fn write(&self, condition: Condition) -> store::Result<Version> {
@@ -233,4 +236,43 @@ fn is_unknown_to_store(error: &StoreError) -> bool {
 /// Returns a time between these two.
 pub(super) fn jitter((shortest, longest): (Duration, Duration)) -> Duration {
     rand::random_range(shortest..=longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::key::ObjectKey;
+    use crate::model::lock_body::LockBody;
+    use crate::os::clock::{Clock, ManualClock};
+    use crate::store::folder::FolderStore;
+    use crate::store::probe::Conditions;
+    use crate::sync::lock::{BucketLock, LockOptions};
+
+    const TTL: Duration = Duration::from_secs(30);
+
+    /// Some proxies take the date out of answers.
+    #[tokio::test]
+    async fn where_the_store_names_no_time_a_lock_must_be_watched_until_it_is_dead() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = Arc::new(FolderStore::open(scratch.path()).unwrap());
+        let clock = ManualClock::at(std::time::SystemTime::UNIX_EPOCH);
+        let shared = Arc::new(Arc::clone(&clock));
+        let options = LockOptions::default();
+        let lock = BucketLock::new(store, ObjectKey::new("l"), shared, Conditions::none(), options);
+        let mut attempt = Attempt::new(&lock.place, Arc::clone(&clock).instant());
+        let body = LockBody { ttl: TTL, ..lock.place.body("theirs") };
+        let version = |text| Version::new(text).unwrap();
+        let modified = std::time::SystemTime::UNIX_EPOCH;
+        let mut seen = SeenLock { body: Some(body), version: version("1"), modified, age: None };
+        assert!(!seen.is_dead());
+        assert_eq!(attempt.age(&seen), Duration::ZERO);
+        clock.advance(TTL);
+        assert!(!seen.is_dead_at(attempt.age(&seen)));
+        seen.version = version("2");
+        assert_eq!(attempt.age(&seen), Duration::ZERO, "it was renewed meanwhile");
+        clock.advance(TTL * 2);
+        assert!(seen.is_dead_at(attempt.age(&seen)));
+        seen.body = None;
+        assert!(!seen.is_dead_at(attempt.age(&seen)), "nobody knows when it ends");
+    }
 }

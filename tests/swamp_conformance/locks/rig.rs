@@ -41,21 +41,31 @@ pub(crate) fn impatient(world: &World) -> Client {
     client(world, LockOptions { wait: Duration::ZERO, ..LockOptions::default() })
 }
 
-/// Returns a process that waits as long as usual.
+/// Returns a process that waits for longer than any test takes: time flies when a disk is slow.
 pub(crate) fn patient(world: &World) -> Client {
-    client(world, LockOptions::default())
+    patient_for(world, 3600)
 }
 
-pub(crate) fn client(world: &World, options: LockOptions) -> Client {
+/// Returns a process that waits for so many seconds.
+pub(crate) fn patient_for(world: &World, seconds: u64) -> Client {
+    client(world, LockOptions { wait: Duration::from_secs(seconds), ..LockOptions::default() })
+}
+
+fn client(world: &World, options: LockOptions) -> Client {
     client_over(world, Arc::clone(&world.bucket), options)
 }
 
 /// Returns a process that asks the bucket through this store.
 pub(crate) fn client_over(world: &World, store: SharedStore, options: LockOptions) -> Client {
+    client_of(world, store, LOCK, options)
+}
+
+/// Returns a process that wants the lock under this key.
+pub(crate) fn client_of(world: &World, store: SharedStore, key: &str, options: LockOptions) -> Client {
     let store = Arc::new(RecordingStore::new(store));
     let clock: SharedClock = Arc::new(Arc::clone(&world.clock));
     let shared: SharedStore = store.clone();
-    let lock = BucketLock::new(shared, ObjectKey::new(LOCK), clock, world.conditions, options);
+    let lock = BucketLock::new(shared, ObjectKey::new(key), clock, world.conditions, options);
     Client { lock, store }
 }
 

@@ -1,28 +1,33 @@
 //! The lock of the bucket: taking turns with others, living and dead, on a folder, on a strict
 //! S3 server, and on one that ignores conditions.
 
-#![expect(clippy::unwrap_used, reason = "a check that cannot be made has failed")]
-
-#[path = "../support/peer.rs"]
-#[expect(dead_code, reason = "no peer of ours takes part here")]
-mod peer;
-#[path = "../support/world.rs"]
-#[expect(dead_code, reason = "the tests of sync do more with it")]
-mod world;
-
 mod rig;
 
 /// Makes each function a test of every kind of bucket.
 macro_rules! on_all_stores {
     ($($name:ident),+ $(,)?) => {
-        mod on_a_folder {
+        on_both_stores! { $($name),+ }
+        on_careless_s3! { $($name),+ }
+    };
+}
+
+/// Makes each function a test of a server that ignores conditions on writes.
+macro_rules! on_careless_s3 {
+    ($($name:ident),+ $(,)?) => {
+        mod on_careless_s3 {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    super::$name($crate::world::World::folder().await).await;
+                    super::$name($crate::locks::rig::careless().await).await;
                 }
             )+
         }
+    };
+}
+
+/// Makes each function a test of both kinds of S3 server.
+macro_rules! on_servers {
+    ($($name:ident),+ $(,)?) => {
         mod on_s3 {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -31,15 +36,11 @@ macro_rules! on_all_stores {
                 }
             )+
         }
-        mod on_s3_without_conditions {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $name() {
-                    super::$name($crate::rig::careless().await).await;
-                }
-            )+
-        }
+        on_careless_s3! { $($name),+ }
     };
 }
 
+mod breaking;
+mod fencing;
 mod holding;
+mod lost_answers;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bayou::model::lock_body::LockBody;
 use bayou::sync::SyncError;
+use bayou::sync::lock::LockOptions;
 
-use crate::rig::{self, LOCK, foreign, impatient, nonce, patient, seen, turning};
+use super::rig::{self, LOCK, client_of, foreign, impatient, nonce, patient, seen, turning};
 use crate::world::World;
 
 on_all_stores! {
@@ -16,6 +17,8 @@ on_all_stores! {
     several_callers_share_one_holding,
     who_waits_gets_it_when_the_other_is_done,
     a_holding_is_renewed_while_it_lasts,
+    l_5_the_key_is_used_as_it_is_given,
+    w_31_a_process_that_is_not_here_is_no_reason_to_take_its_lock,
 }
 
 async fn l_1_who_is_done_leaves_nothing_behind_and_may_begin_again(world: World) {
@@ -32,7 +35,7 @@ async fn l_1_who_is_done_leaves_nothing_behind_and_may_begin_again(world: World)
 
 async fn l_2_who_waits_in_vain_learns_who_holds_it(world: World) {
     rig::put_foreign(&world, &foreign(Some("theirs"))).await;
-    let failed = turning(&world, patient(&world).lock.hold()).await.unwrap_err();
+    let failed = turning(&world, rig::patient_for(&world, 60).lock.hold()).await.unwrap_err();
     let SyncError::LockHeld { ref key, ref holder, waited, .. } = failed else { panic!("{failed}") };
     assert_eq!((key.as_str(), holder.as_str()), (LOCK, "alice@build-3 (pid 4711)"));
     assert!(waited >= Duration::from_secs(60), "{waited:?}");
@@ -111,4 +114,25 @@ async fn a_holding_is_renewed_while_it_lasts(world: World) {
         assert_eq!(after.nonce.as_deref(), Some(held.nonce()));
         held.check().await.unwrap();
     }
+}
+
+async fn l_5_the_key_is_used_as_it_is_given(world: World) {
+    for key in [".locks/infra.lock", "data/aws/ec2/vpc/m-1/.lock", "infra/data/probe/m-2/.lock"] {
+        let client = client_of(&world, world.bucket.clone(), key, LockOptions::default());
+        let held = turning(&world, client.lock.hold()).await.unwrap();
+        assert_eq!(world.keys().await, [key]);
+        drop(held);
+        turning(&world, client.lock.idle()).await;
+        assert_eq!(world.keys().await, [""; 0]);
+    }
+}
+
+async fn w_31_a_process_that_is_not_here_is_no_reason_to_take_its_lock(world: World) {
+    // On this machine, to go by its name, and surely not running.
+    let hostname = bayou::os::host::host_name();
+    let dead =
+        LockBody { holder: format!("alice@{hostname}"), hostname, pid: Some(1 << 40), ..foreign(Some("n")) };
+    rig::put_foreign(&world, &dead).await;
+    turning(&world, rig::patient_for(&world, 1).lock.hold()).await.unwrap_err();
+    assert_eq!(nonce(&world).await, "n");
 }
