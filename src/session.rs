@@ -1,11 +1,13 @@
 //! One of everything, once: what a mount or a sync is made of.
 //!
 //! [`options`] is what people can ask for, already parsed; [`folders`] is where it is kept;
-//! [`failures`] is how what goes wrong below is said to people. [`mount`] returns when the
+//! [`failures`] is how what goes wrong below is said to people; [`bucket_lock`] shows the lock of a
+//! bucket and breaks it. [`mount`] returns when the
 //! mount is gone and drained; [`sync`] brings both sides together once, without a mount.
 
 use std::sync::Arc;
 
+pub mod bucket_lock;
 pub mod failures;
 pub mod folders;
 pub mod options;

@@ -51,6 +51,28 @@ pub(super) struct BucketArgs {
 }
 
 impl BucketArgs {
+    /// Returns the part of the bucket that is meant.
+    pub(super) fn namespace(&self) -> Option<&Namespace> {
+        self.namespace.as_ref()
+    }
+
+    /// Returns how to reach the source, if it is on S3.
+    pub(super) fn s3_options(&self, source: &Source) -> Result<S3Options, Failure> {
+        let mut s3 = S3Options {
+            profile: self.profile.clone(),
+            region: self.region.clone(),
+            endpoint_url: self.endpoint_url.clone(),
+            force_path_style: self.force_path_style,
+            no_sign_request: self.no_sign_request,
+            keys: None,
+            timeout: self.timeout,
+        };
+        if let Source::S3 { .. } = source {
+            s3.endpoint_url = endpoint(&s3)?;
+        }
+        Ok(s3)
+    }
+
     /// Fails if people name another namespace than the one that a mount shows.
     pub(super) fn check_namespace(&self, mount: &MountRecord) -> Result<(), Failure> {
         let Some(wanted) = &self.namespace else { return Ok(()) };
@@ -112,18 +134,6 @@ pub(super) fn session_options(
     cache: &CacheArgs,
     read_only: bool,
 ) -> Result<SessionOptions, Failure> {
-    let mut s3 = S3Options {
-        profile: bucket.profile.clone(),
-        region: bucket.region.clone(),
-        endpoint_url: bucket.endpoint_url.clone(),
-        force_path_style: bucket.force_path_style,
-        no_sign_request: bucket.no_sign_request,
-        keys: None,
-        timeout: bucket.timeout,
-    };
-    if let Source::S3 { .. } = source {
-        s3.endpoint_url = endpoint(&s3)?;
-    }
     Ok(SessionOptions {
         source: source.to_string(),
         namespace: bucket.namespace.clone(),
@@ -133,7 +143,7 @@ pub(super) fn session_options(
         cache_min_free: cache.cache_min_free,
         on_conflict: cache.on_conflict,
         read_only,
-        s3,
+        s3: bucket.s3_options(source)?,
     })
 }
 

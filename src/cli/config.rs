@@ -125,7 +125,7 @@ impl ConfigFile {
     pub(super) fn apply(&self, command: Command) -> Command {
         let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         names.into_iter().fold(command, |command, name| {
-            command.mut_subcommand(name, |sub| sub.mut_args(|arg| self.with_default(arg)))
+            command.mut_subcommand(name, |sub| self.apply(sub.mut_args(|arg| self.with_default(arg))))
         })
     }
 

@@ -1,6 +1,6 @@
 //! `bayou man`: the manual page, made of the same words as the help.
 
-use clap::Args;
+use clap::{Args, Command};
 use clap_mangen::Man;
 
 use super::output;
@@ -28,13 +28,19 @@ fn render(page: &mut Vec<u8>) -> std::io::Result<()> {
     man.render_name_section(page)?;
     man.render_synopsis_section(page)?;
     man.render_description_section(page)?;
+    render_below("bayou", &command, page)?;
+    man.render_extra_section(page)
+}
+
+fn render_below(path: &str, command: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
     for sub in command.get_subcommands() {
-        let named = sub.clone().display_name(format!("bayou {}", sub.get_name()));
-        let man = Man::new(named.bin_name(format!("bayou {}", sub.get_name())));
+        let name = format!("{path} {}", sub.get_name());
+        let man = Man::new(sub.clone().display_name(name.clone()).bin_name(name.clone()));
         man.render_name_section(page)?;
         man.render_synopsis_section(page)?;
         man.render_options_section(page)?;
         man.render_extra_section(page)?;
+        render_below(&name, sub, page)?;
     }
-    man.render_extra_section(page)
+    Ok(())
 }

@@ -9,6 +9,7 @@ mod completions;
 mod config;
 mod daemon;
 mod invocation;
+mod lock;
 mod logging;
 mod man;
 mod mount;
@@ -47,6 +48,7 @@ enum Sub {
     Umount(umount::UmountArgs),
     Status(status::StatusArgs),
     Sync(sync::SyncArgs),
+    Lock(lock::LockArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -113,6 +115,7 @@ fn run(parsed: Parsed) -> Result<(), Failure> {
         Sub::Umount(args) => umount::run(&args, clock),
         Sub::Status(args) => status::run(&args),
         Sub::Sync(args) => sync::run(&args, clock),
+        Sub::Lock(args) => lock::run(&args, clock),
         Sub::Completions(args) => completions::run(&args),
         Sub::Man(_) => man::run(),
     }
@@ -148,7 +151,7 @@ fn read_config(words: &[OsString]) -> Result<ConfigFile, NoCommand> {
         },
         Err(error) => failures::chain(FailureKind::Usage, &error),
     };
-    if words.get(1).is_some_and(|word| word == "mount" || word == "sync") {
+    if words.get(1).is_some_and(|word| ["mount", "sync", "lock"].iter().any(|one| word == one)) {
         return Err(NoCommand::Bad(failure));
     }
     output::failure(&failure);

@@ -80,6 +80,12 @@ pub(super) fn bytes(bytes: u64) -> String {
     }
 }
 
+/// Writes a span of time for people: `250ms`, `12s`, `1m 30s`.
+pub(super) fn span(span: Duration) -> String {
+    let whole = if span < Duration::from_secs(1) { span.as_millis() } else { span.as_millis() / 1000 * 1000 };
+    humantime::format_duration(Duration::from_millis(u64::try_from(whole).unwrap_or(u64::MAX))).to_string()
+}
+
 /// Writes a count with its noun: `1 file`, `12 files`.
 pub(super) fn count(number: u64, noun: &str) -> String {
     match (number, noun.strip_suffix('y')) {
@@ -141,6 +147,12 @@ mod tests {
         for text in ["100%", "-1%", "%", "x%"] {
             assert!(min_free(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn spans_are_told_in_whole_seconds_unless_they_are_shorter() {
+        let told = [7, 999, 12_345, 90_000, 3_600_000].map(|ms| span(Duration::from_millis(ms)));
+        assert_eq!(told, ["7ms", "999ms", "12s", "1m 30s", "1h"]);
     }
 
     #[test]

@@ -4,11 +4,12 @@
 //! the lock of a namespace is at the root, so that whoever sees the bucket sees its locks.
 
 use super::key::ObjectKey;
+use super::namespace::Namespace;
 
 /// A lock that swamp's clients know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockName {
-    namespace: Option<String>,
+    namespace: Option<Namespace>,
     model: Option<(String, String)>,
 }
 
@@ -22,17 +23,17 @@ pub struct NoModel {
 
 impl LockName {
     /// Returns the lock of the whole bucket, or of a namespace of it.
-    pub fn of_bucket(namespace: Option<&str>) -> Self {
-        Self { namespace: namespace.map(str::to_owned), model: None }
+    pub fn of_bucket(namespace: Option<&Namespace>) -> Self {
+        Self { namespace: namespace.cloned(), model: None }
     }
 
     /// Returns the lock of the model that `text` names as `TYPE/ID`; a type may hold slashes.
-    pub fn of_model(namespace: Option<&str>, text: &str) -> Result<Self, NoModel> {
+    pub fn of_model(namespace: Option<&Namespace>, text: &str) -> Result<Self, NoModel> {
         let is_name = |part: &str| !part.is_empty() && part != "." && part != "..";
         match text.rsplit_once('/') {
             Some((kind, id)) if is_name(id) && kind.split('/').all(is_name) => {
                 let model = Some((kind.to_owned(), id.to_owned()));
-                Ok(Self { namespace: namespace.map(str::to_owned), model })
+                Ok(Self { namespace: namespace.cloned(), model })
             }
             _ => Err(NoModel { text: text.to_owned() }),
         }
@@ -44,15 +45,14 @@ impl LockName {
             return Some(Self::of_bucket(None));
         }
         if let Some(name) = key.strip_prefix(".locks/").and_then(|rest| rest.strip_suffix(".lock")) {
-            return (!name.is_empty() && !name.contains('/')).then(|| Self::of_bucket(Some(name)));
+            return name.parse().ok().map(|namespace| Self::of_bucket(Some(&namespace)));
         }
         let path = key.strip_suffix("/.lock")?;
         match path.strip_prefix("data/") {
             Some(model) => Self::of_model(None, model).ok(),
             None => {
                 let (namespace, model) = path.split_once("/data/")?;
-                let is_one = !namespace.is_empty() && !namespace.contains('/');
-                is_one.then(|| Self::of_model(Some(namespace), model).ok())?
+                Self::of_model(Some(&namespace.parse().ok()?), model).ok()
             }
         }
     }
@@ -81,13 +81,14 @@ mod tests {
 
     #[test]
     fn each_lock_has_its_key_and_its_words_and_is_known_by_its_key() {
+        let (infra, a): (Namespace, Namespace) = ("infra".parse().unwrap(), "a".parse().unwrap());
         let model = |namespace, text| LockName::of_model(namespace, text).unwrap();
         let table = [
             (LockName::of_bucket(None), ".datastore.lock", ""),
-            (LockName::of_bucket(Some("infra")), ".locks/infra.lock", " --namespace infra"),
+            (LockName::of_bucket(Some(&infra)), ".locks/infra.lock", " --namespace infra"),
             (model(None, "probe/m-2"), "data/probe/m-2/.lock", " --model probe/m-2"),
             (model(None, "aws/ec2/vpc/x"), "data/aws/ec2/vpc/x/.lock", " --model aws/ec2/vpc/x"),
-            (model(Some("a"), "@b/c/d"), "a/data/@b/c/d/.lock", " --namespace a --model @b/c/d"),
+            (model(Some(&a), "@b/c/d"), "a/data/@b/c/d/.lock", " --namespace a --model @b/c/d"),
         ];
         for (name, key, flags) in table {
             assert_eq!((name.key().as_str(), name.flags().as_str()), (key, flags));

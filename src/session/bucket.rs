@@ -14,6 +14,7 @@ use crate::store::prefix::Prefixed;
 use crate::store::probe::{Conditions, probe};
 use crate::store::retry::{RetryPolicy, RetryingStore};
 use crate::store::s3::S3Store;
+use crate::store::s3_options::S3Options;
 use crate::store::url::Source;
 use crate::store::{ErrorKind, SharedStore};
 
@@ -47,19 +48,7 @@ pub(super) enum Writes {
 
 /// Connects to the bucket; asks it nothing yet.
 pub(super) async fn connect(options: &SessionOptions, clock: &SharedClock) -> Result<Bucket, Failure> {
-    let source = Source::parse(&options.source)
-        .map_err(|wrong| Failure::new(FailureKind::Usage, wrong.to_string()))?;
-    let backend: SharedStore = match &source {
-        Source::Folder { path } => {
-            Arc::new(FolderStore::open(path).map_err(|e| failures::of_store(&options.source, &e))?)
-        }
-        Source::S3 { bucket, .. } => {
-            let connected = S3Store::connect(bucket, &options.s3, Arc::clone(clock)).await;
-            Arc::new(connected.map_err(|e| failures::of_store(&options.source, &e))?)
-        }
-    };
-    let policy = RetryPolicy::within(options.s3.timeout);
-    let requests = Arc::new(RetryingStore::new(backend, Arc::clone(clock), policy));
+    let (source, requests) = reach(&options.source, &options.s3, clock).await?;
     let root: SharedStore = Arc::new(Prefixed::new(Arc::clone(&requests) as SharedStore, source.prefix()));
     let namespace = options.namespace.clone();
     let store: SharedStore = match &namespace {
@@ -69,6 +58,36 @@ pub(super) async fn connect(options: &SessionOptions, clock: &SharedClock) -> Re
     let prefixes = [source.prefix(), namespace.as_ref().map_or("", Namespace::as_str)];
     let prefix_bytes = prefixes.iter().filter(|one| !one.is_empty()).map(|one| one.len() + "/".len()).sum();
     Ok(Bucket { store, root, namespace, requests, prefix_bytes })
+}
+
+/// Connects to all that is below the prefix; asks it nothing yet.
+pub(super) async fn connect_root(
+    source: &str,
+    s3: &S3Options,
+    clock: &SharedClock,
+) -> Result<SharedStore, Failure> {
+    let (source, requests) = reach(source, s3, clock).await?;
+    Ok(Arc::new(Prefixed::new(requests, source.prefix())))
+}
+
+async fn reach(
+    source: &str,
+    s3: &S3Options,
+    clock: &SharedClock,
+) -> Result<(Source, Arc<RetryingStore>), Failure> {
+    let parsed =
+        Source::parse(source).map_err(|wrong| Failure::new(FailureKind::Usage, wrong.to_string()))?;
+    let backend: SharedStore = match &parsed {
+        Source::Folder { path } => {
+            Arc::new(FolderStore::open(path).map_err(|e| failures::of_store(source, &e))?)
+        }
+        Source::S3 { bucket, .. } => {
+            let connected = S3Store::connect(bucket, s3, Arc::clone(clock)).await;
+            Arc::new(connected.map_err(|e| failures::of_store(source, &e))?)
+        }
+    };
+    let policy = RetryPolicy::within(s3.timeout);
+    Ok((parsed, Arc::new(RetryingStore::new(backend, Arc::clone(clock), policy))))
 }
 
 /// Returns what the store does with conditions: as remembered in the cache, else tried out.

@@ -8,6 +8,7 @@ use std::process::Command;
 
 mod bad_input;
 mod leaving;
+mod locking;
 mod mounting;
 mod parts;
 #[path = "../support/person.rs"]
@@ -19,7 +20,7 @@ use person::{Person, Said};
 #[test]
 fn help_of_every_command_ends_with_an_example() {
     let person = Person::new();
-    for name in ["mount", "umount", "status", "sync", "completions", "man"] {
+    for name in ["mount", "umount", "status", "sync", "lock", "completions", "man"] {
         let said = person.run(&[name, "--help"]);
         assert_eq!(said.code, 0);
         let last = said.out.trim_end().lines().last().unwrap().trim();
@@ -146,9 +147,12 @@ fn completions_and_the_manual_name_every_command() {
     let person = Person::new();
     let bash = person.run(&["completions", "bash"]).out;
     let man = person.run(&["man"]).out;
-    for name in ["mount", "umount", "status", "sync"] {
+    for name in ["mount", "umount", "status", "sync", "lock"] {
         assert!(bash.contains(name));
         assert!(man.contains(&format!("bayou {name}")) || man.contains(&format!("bayou\\-{name}")), "{name}");
+    }
+    for name in ["lock status", "lock release"] {
+        assert!(man.contains(&format!("bayou {name}")), "{name}");
     }
 }
 
