@@ -8,7 +8,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
@@ -30,8 +30,16 @@ mod seen;
 pub use breaking::{Broken, force_release};
 pub use seen::{SeenLock, inspect};
 
-use acquire::Attempt;
+use acquire::{Attempt, jitter};
 use lease::Lease;
+
+/// How long a holding is shared: a process that always has something to write must not keep
+/// the others out.
+const LONGEST_SHARED: Duration = Duration::from_secs(20);
+/// How long the end of such a holding is waited for.
+const LONGEST_END: Duration = Duration::from_secs(2);
+/// How long such a process then waits before it tries again: swamp looks every second.
+const TURN_OF_OTHERS: (Duration, Duration) = (Duration::from_millis(1100), Duration::from_millis(1500));
 
 /// How a lock is held and waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +68,14 @@ pub struct BucketLock {
     releases: Tally,
 }
 
+/// Whether to wait before the lock is tried for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    None,
+    /// So that others have a turn.
+    WhileOthersLook,
+}
+
 /// Where the lock is, and what everything that handles it needs.
 struct Place {
     store: SharedStore,
@@ -82,6 +98,7 @@ struct Memory {
 /// One holding, shared by all who have it; the last one ends it.
 struct Tenure {
     lease: Arc<Lease>,
+    began: Instant,
     lock: Arc<BucketLock>,
     runtime: tokio::runtime::Handle,
     _busy: Ticket,
@@ -115,10 +132,17 @@ impl BucketLock {
     ///
     /// Fails with `LockHeld` if another holds it for longer than we may wait.
     pub async fn hold(self: &Arc<Self>) -> Result<Held> {
-        if let Some(held) = self.share() {
-            return Ok(held);
-        }
         let began = self.place.clock.instant();
+        let mut rest = Rest::None;
+        if let Some(held) = self.share() {
+            if self.lasted(&held) < LONGEST_SHARED {
+                return Ok(held);
+            }
+            rest = match self.end_of(held).await {
+                Some(held) => return Ok(held),
+                None => Rest::WhileOthersLook,
+            };
+        }
         let turn = tokio::select! {
             biased;
             turn = Arc::clone(&self.turn).lock_owned() => turn,
@@ -132,7 +156,7 @@ impl BucketLock {
         let busy = self.busy.enter();
         // A task of its own: whoever gives up waiting must not leave a lock behind.
         tokio::spawn(async move {
-            let acquired = lock.acquire(Attempt::new(&lock.place, began), busy, &answer).await;
+            let acquired = lock.acquire(Attempt::new(&lock.place, began), rest, busy, &answer).await;
             drop(turn);
             if let Some(outcome) = acquired {
                 // If nobody waits any more, this gives the lock back.
@@ -153,22 +177,43 @@ impl BucketLock {
         (!tenure.lease.is_lost()).then_some(Held { tenure })
     }
 
+    /// Returns how long the current holding has lasted.
+    fn lasted(&self, held: &Held) -> Duration {
+        self.place.clock.instant().duration_since(held.tenure.began)
+    }
+
+    /// Waits for a holding to end; returns it if it does not, because whoever asks may be why.
+    async fn end_of(&self, held: Held) -> Option<Held> {
+        let lease = Arc::clone(&held.tenure.lease);
+        drop(held);
+        tokio::select! {
+            biased;
+            () = lease.releasing() => None,
+            () = self.place.clock.sleep(LONGEST_END) => self.share(),
+        }
+    }
+
     /// Gets the lock; `None` if nobody waits for it any more.
     async fn acquire(
         self: &Arc<Self>,
         attempt: Attempt,
+        rest: Rest,
         busy: Ticket,
         answer: &oneshot::Sender<Result<Held>>,
     ) -> Option<Result<Held>> {
         // What this process held before must be gone first.
         self.releases.ended().await;
+        if rest == Rest::WhileOthersLook {
+            self.place.clock.sleep(jitter(TURN_OF_OTHERS)).await;
+        }
         let lease = match attempt.run(answer).await? {
             Ok(lease) => Arc::new(lease),
             Err(failed) => return Some(Err(failed)),
         };
         tokio::spawn(Arc::clone(&lease).keep_alive());
         let runtime = tokio::runtime::Handle::current();
-        let tenure = Arc::new(Tenure { lease, lock: Arc::clone(self), runtime, _busy: busy });
+        let began = self.place.clock.instant();
+        let tenure = Arc::new(Tenure { lease, began, lock: Arc::clone(self), runtime, _busy: busy });
         *self.current.lock() = Arc::downgrade(&tenure);
         Some(Ok(Held { tenure }))
     }
@@ -225,7 +270,7 @@ impl Place {
         }
     }
 
-    fn held_by_other(&self, began: std::time::Instant) -> SyncError {
+    fn held_by_other(&self, began: Instant) -> SyncError {
         let holder = self.memory.lock().holder.clone();
         SyncError::LockHeld {
             address: self.store.address(),

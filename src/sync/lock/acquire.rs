@@ -75,8 +75,11 @@ impl Attempt {
                     return Some(Ok(lease));
                 }
                 Ok(Found::Nothing) => seems_free = true,
-                Ok(Found::Dead(_)) => {
-                    self.place.clock.sleep(jitter(PAUSE)).await;
+                Ok(Found::Dead(seen)) => {
+                    // One of our own that is young nobody else takes for dead.
+                    if !(seen.is_young() && self.place.conditions.delete) {
+                        self.place.clock.sleep(jitter(PAUSE)).await;
+                    }
                     seems_free = self.place.conditions.put;
                 }
                 Ok(Found::Living) => {

@@ -72,11 +72,10 @@ impl Lease {
 
     /// Renews the lock until it is given back or lost.
     pub(super) async fn keep_alive(self: Arc<Self>) {
-        let mut releasing = self.releasing.subscribe();
         loop {
             tokio::select! {
                 biased;
-                _ = releasing.wait_for(|releasing| *releasing) => return,
+                () = self.releasing() => return,
                 () = self.place.clock.sleep(self.place.options.ttl / BEATS) => {}
             }
             match self.renew().await {
@@ -155,6 +154,12 @@ impl Lease {
             tracing::warn!("{lost}");
         }
         lost
+    }
+
+    /// Returns when the release has begun.
+    pub(super) async fn releasing(&self) {
+        let mut releasing = self.releasing.subscribe();
+        releasing.wait_for(|releasing| *releasing).await.ok();
     }
 
     /// Lets no renewal begin any more.

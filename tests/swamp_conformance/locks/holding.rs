@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bayou::model::lock_body::LockBody;
 use bayou::sync::SyncError;
-use bayou::sync::lock::LockOptions;
+use bayou::sync::lock::{Held, LockOptions};
 
-use super::rig::{self, LOCK, client_of, foreign, impatient, nonce, patient, seen, turning};
+use super::rig::{self, Client, LOCK, client_of, foreign, impatient, nonce, patient, seen, turning};
 use crate::world::World;
 
 on_all_stores! {
@@ -18,6 +18,8 @@ on_all_stores! {
     who_waits_gets_it_when_the_other_is_done,
     a_holding_is_renewed_while_it_lasts,
     l_5_the_key_is_used_as_it_is_given,
+    who_always_needs_it_lets_others_have_a_turn,
+    who_has_it_for_long_and_needs_it_again_shares_it_still,
     w_31_a_process_that_is_not_here_is_no_reason_to_take_its_lock,
 }
 
@@ -86,10 +88,7 @@ async fn several_callers_share_one_holding(world: World) {
 async fn who_waits_gets_it_when_the_other_is_done(world: World) {
     let (first, second) = (patient(&world), patient(&world));
     let held = turning(&world, first.lock.hold()).await.unwrap();
-    let waiting = tokio::spawn({
-        let lock = second.lock.clone();
-        async move { lock.hold().await }
-    });
+    let waiting = waits(&second);
     turning(&world, async {
         while second.store.requests().len() < 4 {
             tokio::task::yield_now().await;
@@ -135,4 +134,32 @@ async fn w_31_a_process_that_is_not_here_is_no_reason_to_take_its_lock(world: Wo
     rig::put_foreign(&world, &dead).await;
     turning(&world, rig::patient_for(&world, 1).lock.hold()).await.unwrap_err();
     assert_eq!(nonce(&world).await, "n");
+}
+
+async fn who_always_needs_it_lets_others_have_a_turn(world: World) {
+    let (busy, other) = (patient(&world), patient(&world));
+    let first = turning(&world, busy.lock.hold()).await.unwrap();
+    world.clock.advance(Duration::from_secs(20));
+    let mut again = Box::pin(busy.lock.hold());
+    assert!(futures::poll!(again.as_mut()).is_pending(), "the holding is not shared any more");
+    let waiting = waits(&other);
+    drop(first);
+    let theirs = turning(&world, waiting).await.unwrap().unwrap();
+    theirs.check().await.unwrap();
+    drop(theirs);
+    turning(&world, again).await.unwrap().check().await.unwrap();
+}
+
+/// As when something is written under the lock while it is held.
+async fn who_has_it_for_long_and_needs_it_again_shares_it_still(world: World) {
+    let client = patient(&world);
+    let first = turning(&world, client.lock.hold()).await.unwrap();
+    world.clock.advance(Duration::from_secs(20));
+    let again = turning(&world, client.lock.hold()).await.unwrap();
+    assert_eq!(again.nonce(), first.nonce());
+}
+
+fn waits(client: &Client) -> tokio::task::JoinHandle<bayou::sync::Result<Held>> {
+    let lock = client.lock.clone();
+    tokio::spawn(async move { lock.hold().await })
 }
