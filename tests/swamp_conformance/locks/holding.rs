@@ -1,5 +1,7 @@
 //! Taking the lock, sharing it, waiting for it, giving it back.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bayou::model::lock_body::LockBody;
@@ -32,6 +34,13 @@ async fn l_1_who_is_done_leaves_nothing_behind_and_may_begin_again(world: World)
         drop(held);
         turning(&world, client.lock.idle()).await;
         assert!(seen(&world).await.is_none());
+    }
+    if world.conditions.put && world.conditions.delete {
+        let asked: Vec<String> = client.store.take().iter().map(ToString::to_string).collect();
+        let [put, get, delete, ..] = &asked[..] else { panic!("{asked:?}") };
+        assert_eq!((put.as_str(), get.as_str()), ("put .datastore.lock (IfAbsent)", "get .datastore.lock"));
+        assert!(delete.starts_with("delete .datastore.lock (IfVersion("), "{delete}");
+        assert_eq!(asked.len(), 6);
     }
 }
 
@@ -162,4 +171,78 @@ async fn who_has_it_for_long_and_needs_it_again_shares_it_still(world: World) {
 fn waits(client: &Client) -> tokio::task::JoinHandle<bayou::sync::Result<Held>> {
     let lock = client.lock.clone();
     tokio::spawn(async move { lock.hold().await })
+}
+
+mod together {
+    on_both_stores!(l_8_many_never_hold_it_together);
+
+    use super::l_8_many_never_hold_it_together;
+}
+
+async fn l_8_many_never_hold_it_together(world: World) {
+    let (inside, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let working = (0..4).map(|_| {
+        let client = patient(&world);
+        let (inside, rounds) = (Arc::clone(&inside), Arc::clone(&rounds));
+        tokio::spawn(async move {
+            for _ in 0..3 {
+                let held = client.lock.hold().await.unwrap();
+                assert!(!inside.swap(true, Ordering::SeqCst), "somebody else is inside");
+                held.check().await.unwrap();
+                rounds.fetch_add(1, Ordering::SeqCst);
+                assert!(inside.swap(false, Ordering::SeqCst));
+                drop(held);
+                client.lock.idle().await;
+            }
+        })
+    });
+    let working: Vec<_> = working.collect();
+    for work in turning(&world, futures::future::join_all(working)).await {
+        work.unwrap();
+    }
+    assert_eq!(rounds.load(Ordering::SeqCst), 12);
+    assert!(seen(&world).await.is_none());
+}
+
+/// On one thread, which is the one that listens.
+#[tokio::test]
+async fn l_2_who_is_waited_for_is_named_in_the_log() {
+    let world = World::folder().await;
+    rig::put_foreign(&world, &foreign(Some("theirs"))).await;
+    let log = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let writer = {
+        let log = Arc::clone(&log);
+        move || Log(Arc::clone(&log))
+    };
+    let listener = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
+    let listening = tracing::subscriber::set_default(listener);
+    let client = patient(&world);
+    let mut holding = std::pin::pin!(client.lock.hold());
+    let text = || String::from_utf8(log.lock().clone()).unwrap();
+    turning(&world, async {
+        while !text().contains("Waiting for the lock") {
+            assert!(futures::poll!(holding.as_mut()).is_pending());
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(listening);
+    let said = text();
+    let told: Vec<&str> = said.lines().filter(|line| line.contains("Waiting for the lock")).collect();
+    assert_eq!(told.len(), 1, "{said}");
+    assert!(told[0].contains("WARN") && told[0].contains("alice@build-3 (pid 4711)"), "{said}");
+}
+
+/// Keeps what is logged.
+struct Log(Arc<parking_lot::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
