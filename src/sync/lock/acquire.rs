@@ -3,7 +3,7 @@
 //!
 //! Every unclear answer is settled by reading the lock and looking for our own mark. A dead
 //! lock is removed, and only after a pause is ours created, so that of several who found it
-//! dead one wins and none removes the winner's.
+//! dead one wins and none removes the winner's. One that we left behind ourselves is written over.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,8 +41,10 @@ enum Found {
     Nothing,
     /// A write of ours whose answer was lost.
     Ours(Version),
-    /// One that may be removed.
+    /// One whose holder let it lapse.
     Dead(SeenLock),
+    /// One of our own that nobody here holds.
+    Left(SeenLock),
     Living,
 }
 
@@ -75,11 +77,8 @@ impl Attempt {
                     return Some(Ok(lease));
                 }
                 Ok(Found::Nothing) => seems_free = true,
-                Ok(Found::Dead(seen)) => {
-                    // One of our own that is young nobody else takes for dead.
-                    if !(seen.is_young() && self.place.conditions.delete) {
-                        self.place.clock.sleep(jitter(PAUSE)).await;
-                    }
+                Ok(Found::Dead(_) | Found::Left(_)) => {
+                    self.place.clock.sleep(jitter(PAUSE)).await;
                     seems_free = self.place.conditions.put;
                 }
                 Ok(Found::Living) => {
@@ -101,11 +100,12 @@ impl Attempt {
         }
         let found = self.look().await?;
         match found {
-            Found::Dead(seen) if self.removed < MOST_REMOVED => {
+            Found::Left(seen) if self.place.conditions.put => self.take_over(&seen).await,
+            Found::Dead(seen) | Found::Left(seen) if self.removed < MOST_REMOVED => {
                 self.removed += 1;
                 Ok(if self.remove(&seen).await? { Found::Dead(seen) } else { Found::Living })
             }
-            Found::Dead(_) => Ok(Found::Living),
+            Found::Dead(_) | Found::Left(_) => Ok(Found::Living),
             // Free again and again, and never ours: no reason to ask without a pause.
             Found::Nothing if seems_free => Ok(Found::Living),
             other => Ok(other),
@@ -167,8 +167,29 @@ impl Attempt {
             memory.holder.clone_from(&seen.body);
             memory.abandoned.iter().any(|nonce| seen.carries(nonce))
         };
-        let is_dead = is_abandoned || seen.is_dead_at(self.age(&seen));
+        if is_abandoned {
+            return Ok(Found::Left(seen));
+        }
+        let is_dead = seen.is_dead_at(self.age(&seen));
         Ok(if is_dead { Found::Dead(seen) } else { Found::Living })
+    }
+
+    /// Makes a lock that we left behind this attempt's.
+    async fn take_over(&self, seen: &SeenLock) -> store::Result<Found> {
+        let taken = match self.write(Condition::IfVersion(seen.version.clone())).await {
+            Ok(version) => Some(version),
+            Err(moved) if moved.is_condition_failed() || moved.is_not_found() => None,
+            Err(unheard) if unheard.kind.is_transient() => self.settle(Some(unheard)).await?,
+            Err(failed) => return Err(failed),
+        };
+        let Some(version) = taken else { return Ok(Found::Living) };
+        self.forget(seen);
+        Ok(Found::Ours(version))
+    }
+
+    /// Notes that one of our own is not in the bucket any more.
+    fn forget(&self, seen: &SeenLock) {
+        self.place.memory.lock().abandoned.retain(|nonce| !seen.carries(nonce));
     }
 
     /// Returns how old a lock is: by the store's clock, or where the store does not say, for
@@ -200,7 +221,7 @@ impl Attempt {
         tracing::warn!(%key, holder = self.holder(seen), "The lock of the bucket has lapsed and is taken over");
         match store.delete(key, &condition).await {
             Ok(()) => {
-                self.place.memory.lock().abandoned.retain(|nonce| !seen.carries(nonce));
+                self.forget(seen);
                 Ok(true)
             }
             Err(moved) if moved.is_condition_failed() => Ok(false),

@@ -54,11 +54,6 @@ impl SeenLock {
         self.body.as_ref().is_some_and(|body| age > body.ttl.saturating_add(MARGIN))
     }
 
-    /// Returns whether nobody can take it for dead.
-    pub(super) fn is_young(&self) -> bool {
-        self.age.zip(self.body.as_ref()).is_some_and(|(age, body)| age < body.ttl / 2)
-    }
-
     /// Returns whether its holder has surely let it lapse.
     pub fn is_dead(&self) -> bool {
         self.age.is_some_and(|age| self.is_dead_at(age))

@@ -21,6 +21,7 @@ on_servers! {
     who_gives_up_waiting_leaves_no_lock,
     a_release_that_fails_does_not_keep_its_own_process_out,
     a_refused_lock_says_that_it_is_denied,
+    a_check_that_gets_no_answer_is_no_loss,
 }
 
 async fn w_28_a_lock_whose_answer_was_lost_is_recognised(world: World) {
@@ -124,4 +125,31 @@ async fn a_store_that_knows_no_conditions_is_asked_without_them() {
     world.server().fault(Fault::on(Op::PutObject, unknown).key(LOCK).first(1));
     let held = turning(&world, patient(&world).lock.hold()).await.unwrap();
     held.check().await.unwrap();
+}
+
+async fn a_check_that_gets_no_answer_is_no_loss(world: World) {
+    let client = patient(&world);
+    let held = turning(&world, client.lock.hold()).await.unwrap();
+    world.server().fault(Fault::on(Op::GetObject, Action::Cut).key(LOCK).first(1));
+    let failed = held.check().await.unwrap_err();
+    assert_eq!(failed.store_kind(), Some(ErrorKind::Unreachable));
+    assert!(!held.is_lost());
+    held.check().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_delete_takes_its_own_lock_again() {
+    let world = World::s3().await;
+    let refused = Action::Refuse(Refusal::access_denied());
+    world.server().fault(Fault::on(Op::DeleteObject, refused).key(LOCK));
+    let client = patient(&world);
+    let mut nonces = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let held = turning(&world, client.lock.hold()).await.unwrap();
+        held.check().await.unwrap();
+        nonces.insert(held.nonce().to_owned());
+        drop(held);
+        turning(&world, client.lock.idle()).await;
+    }
+    assert_eq!(nonces.len(), 3);
 }
