@@ -58,11 +58,13 @@ impl Remote {
 }
 
 impl Cache {
-    /// Takes over the files and folders of an index.
+    /// Takes over the files of an index, or of those of its parts that `covers` says, and all
+    /// of its folders.
     pub fn apply_index(
         &self,
         files: &[(DataKey, Entry)],
         folders: &[(String, Attributes)],
+        covers: &dyn Fn(&str) -> bool,
     ) -> Result<Pulled> {
         let mut pulled = Pulled::default();
         for some in folders.chunks(ROWS_A_HOLD) {
@@ -75,7 +77,8 @@ impl Cache {
         }
         let listed: HashSet<&str> = folders.iter().map(|(path, _)| path.as_str()).collect();
         self.forget_folders_not_in(&listed)?;
-        let known: HashSet<&str> = files.iter().map(|(key, _)| key.as_str()).collect();
+        let named: HashSet<&str> = files.iter().map(|(key, _)| key.as_str()).collect();
+        let known = |path: &str| !covers(path) || named.contains(path);
         for some in files.chunks(ROWS_A_HOLD) {
             let mut names = self.names.write();
             for (key, entry) in some {
@@ -88,7 +91,7 @@ impl Cache {
                 self.apply_entry(&mut names, key, entry, &mut pulled)?;
             }
         }
-        pulled.vanished = self.names_not_in(&known);
+        pulled.vanished = self.names_not_in(known);
         Ok(pulled)
     }
 
@@ -98,11 +101,11 @@ impl Cache {
         if moved_on { self.note_applied(None) } else { Ok(()) }
     }
 
-    fn names_not_in(&self, known: &HashSet<&str>) -> Vec<Path> {
+    fn names_not_in(&self, known: impl Fn(&str) -> bool) -> Vec<Path> {
         let names = self.names.read();
         let is_file = |name: &Name| names.inode(name.ino).is_ok_and(|inode| !inode.is_folder());
         let gone = |(path, name): &(&Path, &Name)| {
-            name.remote.is_some() && !known.contains(&***path) && is_file(name) && names.is_within(path)
+            name.remote.is_some() && !known(path) && is_file(name) && names.is_within(path)
         };
         names.all().filter(gone).map(|(path, _)| Path::clone(path)).collect()
     }

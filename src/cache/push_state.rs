@@ -153,6 +153,16 @@ impl Cache {
         names.all().filter_map(known).collect()
     }
 
+    /// Returns what the index said of the keys among `wanted` when it was taken over.
+    pub fn indexed_identities(&self, wanted: impl Fn(&str) -> bool) -> Vec<(Path, Identity)> {
+        let names = self.names.read();
+        let indexed = |(path, name): (&Path, &Name)| {
+            let remote = name.remote.as_ref().filter(|_| wanted(path))?;
+            Some((Path::clone(path), remote.identity()))
+        };
+        names.all().filter_map(indexed).collect()
+    }
+
     /// Returns files whose absent bytes, or unpushed copy, still come from `key`'s object,
     /// under another name or under none.
     pub fn dependents_of(&self, key: &str) -> Vec<Ino> {

@@ -2,8 +2,6 @@
 //!
 //! A bucket may hold `a` and `a/b`; a tree may not. What is not shown stays in the index.
 
-use std::collections::HashSet;
-
 use super::Cache;
 use super::error::Result;
 use super::names::Names;
@@ -17,12 +15,12 @@ impl Cache {
 
     /// Removes clean files that stand where a key has a folder, if the index still names them:
     /// a key that is both is shown as the folder.
-    pub(super) fn make_way(&self, names: &mut Names, key: &str, known: &HashSet<&str>) -> Result<()> {
+    pub(super) fn make_way(&self, names: &mut Names, key: &str, known: &dyn Fn(&str) -> bool) -> Result<()> {
         for (slash, _) in key.match_indices('/') {
             let folder = &key[..slash];
             let Ok((name, inode)) = names.at(folder) else { return Ok(()) };
             if !inode.is_folder() {
-                let shown = known.contains(folder) && !names.is_dirty(folder) && !inode.local;
+                let shown = known(folder) && !names.is_dirty(folder) && !inode.local;
                 return if shown { self.hide(names, folder, name.ino) } else { Ok(()) };
             }
         }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::model::compare::InSyncProof;
+use crate::model::fingerprint::Fingerprint;
 use crate::model::sidecar::{FingerprintKind, Sidecar};
 use crate::model::timestamp::Timestamp;
 use crate::os::clock::SharedClock;
@@ -130,11 +131,7 @@ impl Watermark {
         }
         drop(proof);
         reached(Step::BeforeSettle);
-        let clean = Sidecar {
-            fingerprint: fingerprint.to_owned(),
-            last_verified_at: Timestamp::from(self.inner.clock.now()).to_string(),
-            ..Sidecar::fresh(FingerprintKind::Etag)
-        };
+        let clean = self.verified_at(&Fingerprint::read(fingerprint));
         // A failure may leave either state on the disk: until it is known, the next change
         // must write it anew.
         state.sidecar = None;
@@ -144,17 +141,29 @@ impl Watermark {
         Ok(Settled::Clean)
     }
 
-    /// Returns whether the cache was proven equal to exactly this version of the index and has
-    /// not been changed since.
-    pub fn is_clean_at(&self, fingerprint: &str) -> bool {
-        self.clean_fingerprint().is_some_and(|known| known == fingerprint)
+    fn verified_at(&self, fingerprint: &Fingerprint) -> Sidecar {
+        let fresh = Sidecar {
+            last_verified_at: Timestamp::from(self.inner.clock.now()).to_string(),
+            ..Sidecar::fresh(FingerprintKind::Etag)
+        };
+        match fingerprint {
+            Fingerprint::Document(version) => Sidecar { fingerprint: version.clone(), ..fresh },
+            Fingerprint::Shards { commit_seq, .. } => Sidecar { commit_seq: Some(*commit_seq), ..fresh },
+        }
     }
 
-    /// Returns the version of the index at which the cache is clean; `None` if it is dirty.
-    pub fn clean_fingerprint(&self) -> Option<String> {
+    /// Returns whether the cache was proven equal to exactly this state of the index and has
+    /// not been changed since. Of shards the sidecar keeps the count of commits only, as swamp's
+    /// does: which documents they were the catalog knows.
+    pub fn is_clean_at(&self, fingerprint: &str) -> bool {
         let state = self.inner.state.lock();
-        let sidecar = state.sidecar.as_ref().filter(|sidecar| !sidecar.is_dirty())?;
-        sidecar.usable_fingerprint().map(str::to_owned)
+        let Some(sidecar) = state.sidecar.as_ref().filter(|sidecar| !sidecar.is_dirty()) else {
+            return false;
+        };
+        match Fingerprint::read(fingerprint) {
+            Fingerprint::Document(version) => sidecar.usable_fingerprint() == Some(version.as_str()),
+            Fingerprint::Shards { commit_seq, .. } => sidecar.commit_seq == Some(commit_seq),
+        }
     }
 
     /// Forgets what was verified, durably: the catalog that it was verified with is lost.

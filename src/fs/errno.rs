@@ -70,6 +70,8 @@ impl ToErrno for SyncError {
             Self::ReadOnly { .. } => Errno::EROFS,
             // Nothing is lost: the file stays dirty and is pushed later.
             Self::DamagedIndex { .. }
+            | Self::DamagedShard { .. }
+            | Self::MissingShard { .. }
             | Self::KeepsChanging { .. }
             | Self::Contended { .. }
             | Self::LockHeld { .. }

@@ -14,6 +14,7 @@ use super::entry::{Attributes, Entry};
 use super::internal_name::is_internal;
 use super::key::DataKey;
 use super::raw_json::{RawMap, compact, write_member};
+use super::shard::Shard;
 use super::timestamp::Timestamp;
 
 /// The document's key in the bucket.
@@ -150,6 +151,20 @@ impl Index {
     /// Removes the entry of a key; returns whether there was one.
     pub fn remove(&mut self, key: &str) -> bool {
         self.entries.remove(key)
+    }
+
+    /// Returns whether there is an entry of a key.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.get(key).is_some()
+    }
+
+    /// Returns the entries of some keys as a shard holds them.
+    pub fn shard_of(&self, wanted: impl Fn(&str) -> bool) -> Shard {
+        let mut shard = Shard::default();
+        for (key, value) in self.entries.iter().filter(|(key, _)| wanted(key)) {
+            shard.take(key, value);
+        }
+        shard
     }
 
     /// Returns the directories that are recorded, in the document's order.

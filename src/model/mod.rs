@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod content_hash;
 pub mod entry;
+pub mod fingerprint;
 pub mod identity;
 pub mod index;
 pub mod internal_name;

@@ -1,9 +1,16 @@
 //! Swamp's second layout of the index: shards and the meta document that lists them.
 //!
-//! Read only as far as is needed to tell which layout a bucket has and what its shards hold.
+//! In a version 1 bucket the shards are copies of parts of the monolith, in a version 2 bucket
+//! they are the truth. Which shard a key belongs to follows from its parts alone. Entries that
+//! nobody changed leave a shard as they came; other members of the documents are dropped by
+//! every writer, swamp's and ours.
+
+use serde_json::value::RawValue;
 
 use super::entry::Entry;
 use super::index::{Damaged, ObjectOrNothing};
+use super::internal_name::is_internal;
+use super::key::DataKey;
 use super::raw_json::RawMap;
 
 /// Folder of the shards and their meta document in the bucket.
@@ -50,10 +57,25 @@ impl Meta {
         let partitions = names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect();
         Some(Self { role, partitions })
     }
+
+    /// Returns the document as swamp writes it: compact, and sorted where shards are the truth.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut names: Vec<&str> = self.partitions.iter().map(String::as_str).collect();
+        let (version, commit_seq) = match self.role {
+            ShardRole::Copies => (1, String::new()),
+            ShardRole::Truth { commit_seq } => {
+                // JavaScript sorts texts by their UTF-16 units.
+                names.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
+                (2, format!(",\"commitSeq\":{}", commit_seq.unwrap_or(1)))
+            }
+        };
+        let names = serde_json::to_string(&names).expect("writing texts to memory cannot fail");
+        format!("{{\"version\":{version},\"partitions\":{names}{commit_seq}}}").into_bytes()
+    }
 }
 
 /// The entries of one shard.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Shard {
     entries: RawMap,
 }
@@ -88,6 +110,65 @@ impl Shard {
     pub fn entries(&self) -> impl Iterator<Item = (&str, Entry)> {
         self.entries.iter().map(|(key, value)| (key, Entry::read(value)))
     }
+
+    /// Returns the keys, in the document's order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|(key, _)| key)
+    }
+
+    /// Returns the entry of a key.
+    pub fn get(&self, key: &str) -> Option<Entry> {
+        self.entries.get(key).map(Entry::read)
+    }
+
+    /// Returns whether there is an entry of a key.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.get(key).is_some()
+    }
+
+    /// Sets the entry of a key; members that are neither swamp's nor ours stay in it.
+    pub fn set(&mut self, key: &DataKey, entry: &Entry) {
+        let value = entry.write(key.as_str(), self.entries.get(key.as_str()));
+        self.entries.set(key.as_str(), value);
+    }
+
+    /// Removes the entry of a key; returns whether there was one.
+    pub fn remove(&mut self, key: &str) -> bool {
+        self.entries.remove(key)
+    }
+
+    /// Takes over an entry as another document of the index has it, members unknown to us included.
+    pub(super) fn take(&mut self, key: &str, value: &RawValue) {
+        self.entries.set(key, value.to_owned());
+    }
+
+    /// Removes entries of internal names and returns the names.
+    pub fn scrub(&mut self) -> Vec<String> {
+        let zombies: Vec<String> = self.keys().filter(|key| is_internal(key)).map(str::to_owned).collect();
+        for key in &zombies {
+            self.entries.remove(key);
+        }
+        zombies
+    }
+
+    /// Returns the document as compact JSON.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = br#"{"version":1,"entries":"#.to_vec();
+        self.entries.write_to(&mut out);
+        out.push(b'}');
+        out
+    }
+}
+
+/// Returns the key of the object that holds a shard.
+pub fn shard_object(partition: &str) -> String {
+    format!("{INDEX_FOLDER}{partition}.json")
+}
+
+/// Returns the name of the shard that an object below [`INDEX_FOLDER`] holds.
+pub fn partition_of_object(key: &str) -> Option<&str> {
+    let name = key.strip_prefix(INDEX_FOLDER)?.strip_suffix(".json")?;
+    (key != META_KEY && !name.is_empty() && !name.contains('/')).then_some(name)
 }
 
 /// Returns the name of the shard that swamp keeps a key in; `None` if it has none for it.
@@ -156,6 +237,33 @@ mod tests {
         assert!(Meta::parse(b"{").is_err());
         assert!(Shard::parse(b"").is_err());
         assert!(Shard::parse(br#"{"version":1,"entries":[1]}"#).is_err());
+    }
+
+    #[test]
+    fn documents_are_written_as_swamp_writes_them() {
+        let names =
+            || vec!["b".to_owned(), "\u{ff5e}".to_owned(), "\u{1f600}".to_owned(), "_root".to_owned()];
+        let copies = Meta { role: ShardRole::Copies, partitions: names() }.to_bytes();
+        assert_eq!(
+            copies,
+            "{\"version\":1,\"partitions\":[\"b\",\"\u{ff5e}\",\"\u{1f600}\",\"_root\"]}".as_bytes()
+        );
+        let truth = Meta { role: ShardRole::Truth { commit_seq: Some(7) }, partitions: names() }.to_bytes();
+        let text =
+            "{\"version\":2,\"partitions\":[\"_root\",\"b\",\"\u{1f600}\",\"\u{ff5e}\"],\"commitSeq\":7}";
+        assert_eq!(String::from_utf8(truth).unwrap(), text);
+        let mut shard = Shard::default();
+        assert_eq!(shard.to_bytes(), br#"{"version":1,"entries":{}}"#);
+        shard.set(&DataKey::admit("a").unwrap(), &Entry { size: Some(3), ..Entry::default() });
+        assert_eq!(shard.to_bytes(), br#"{"version":1,"entries":{"a":{"key":"a","size":3}}}"#);
+    }
+
+    #[test]
+    fn a_shard_and_its_object_name_each_other() {
+        assert_eq!(partition_of_object(&shard_object("data--a--b")), Some("data--a--b"));
+        for other in [META_KEY, "_index/", "_index/.json", "_index/a/b.json", "_index/a", "x.json"] {
+            assert_eq!(partition_of_object(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -231,6 +231,7 @@ impl Mounted {
                 () = signals.next() => drop(give_up.send_replace(true)),
             }
         };
+        opened::leave_lock(&self.answers.opened, &self.clock).await;
         let cache = &self.answers.opened.cache;
         let kept = opened::dirty(cache);
         if let Err(error) = cache.durable_point().and_then(|()| cache.fold_catalog()) {

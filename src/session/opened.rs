@@ -12,13 +12,19 @@ use crate::cache::hydrate::Hydrator;
 use crate::cache::{Cache, CacheError, CacheOptions};
 use crate::control::client::{Client, Patience};
 use crate::control::{Amount, Failure, MountState, Request, place};
+use crate::model::lock_name::LockName;
 use crate::os::clock::SharedClock;
 use crate::os::folder_lock::LockError;
 use crate::store::probe::Conditions;
+use crate::sync::lock::{BucketLock, LockOptions};
 use crate::sync::{SyncOptions, SyncService};
 
 /// Most that is cached unless people say otherwise.
 const MOST_CACHED: u64 = 10 << 30;
+/// The file, in the cache, that remembers the mark of our last lock.
+const LOCK_NOTE: &str = "lock-nonce";
+/// How long the process waits to give the bucket's lock back.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a cache that is being handed over is asked for.
 const HAND_OVER_BEAT: Duration = Duration::from_millis(100);
 /// How many times.
@@ -69,10 +75,19 @@ pub(super) async fn open(
         read_only: options.read_only,
         ..SyncOptions::default()
     };
+    let lock_options = LockOptions { wait: options.s3.timeout, ..LockOptions::default() };
+    let lock = BucketLock::remembered(
+        Arc::clone(&bucket.root),
+        LockName::of_bucket(bucket.namespace.as_ref()).key(),
+        Arc::clone(clock),
+        (conditions, lock_options),
+        Some(folder.join("state").join(LOCK_NOTE)),
+    );
     let sync = SyncService::new(
         Arc::clone(&cache),
         Arc::clone(&bucket.store),
         Arc::clone(&hydrator),
+        lock,
         conditions,
         sync_options,
     );
@@ -146,6 +161,17 @@ fn size_options(folder: &Path, options: &SessionOptions) -> CacheOptions {
     };
     let limit_bytes = options.cache_size.unwrap_or_else(|| MOST_CACHED.min(free / 10 * 8));
     CacheOptions { folder: folder.to_owned(), limit_bytes, min_free_bytes }
+}
+
+/// Returns when the bucket's lock is given back, or when that takes too long: it is dead by
+/// itself soon then.
+pub(super) async fn leave_lock(opened: &Opened, clock: &SharedClock) {
+    tokio::select! {
+        () = opened.sync.lock().idle() => {}
+        () = clock.sleep(LOCK_PATIENCE) => {
+            tracing::warn!("The lock of the bucket could not be given back in time: others wait until it expires");
+        }
+    }
 }
 
 /// Returns what is dirty.

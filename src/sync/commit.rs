@@ -1,24 +1,25 @@
 //! Committing changes to the index: many waiters, one conditional write.
 //!
-//! Whoever finds nobody committing takes everything that waits and commits it at once; the
-//! others find their answer ready. If the index moved on meanwhile it is read again, taken
+//! Whoever finds nobody committing takes everything that waits and commits it at once, under
+//! the bucket's lock; the others find their answer ready. If the index moved on meanwhile it is read again, taken
 //! over, and the same changes are made to the newer one, unless they were meant for another
 //! version of the key than the newer one names.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
+use super::SyncService;
 use super::discover::Publish;
 use super::error::{Result, SyncError};
-use super::remote_index::RemoteIndex;
-use super::{SyncService, layout};
+use super::index::{Fence, Layout, RemoteIndex};
+use super::lock::Held;
 use crate::cache::rows::{Path, Remote, Tombstone};
 use crate::model::entry::{Attributes, Entry};
-use crate::model::index::Index;
 use crate::model::key::DataKey;
 use crate::model::timestamp::Timestamp;
 use crate::os::crash_point::{Step, reached};
@@ -67,6 +68,7 @@ impl SyncService {
         if changes.is_empty() {
             return Ok(Skipped::default());
         }
+        let lock = self.lock.hold().await?;
         let (sender, mut answer) = oneshot::channel();
         self.committer.waiting.lock().push((changes.clone(), sender));
         let mut held = self.index.lock().await;
@@ -80,7 +82,8 @@ impl SyncService {
             *held = None;
             group.insert(0, (changes, oneshot::channel().0));
         }
-        let outcome = self.commit_group(&mut held, group.iter().flat_map(|(changes, _)| changes)).await;
+        let outcome =
+            self.commit_group(&mut held, &lock, group.iter().flat_map(|(changes, _)| changes)).await;
         self.note_outcome(&outcome);
         for (_, waiter) in group {
             // A waiter that gave up does not need the answer.
@@ -91,59 +94,62 @@ impl SyncService {
         outcome
     }
 
-    /// Publishes the index without the internal names that others left in it.
-    pub(super) async fn commit_scrubbed(&self) -> Result<()> {
-        let mut held = self.index.lock().await;
-        if held.as_ref().is_none_or(|index| index.scrubbed().is_empty()) {
+    /// Publishes the index if it needs that by itself: without the internal names that others
+    /// left in it, with a meta document that was lost.
+    pub(super) async fn commit_repairs(&self) -> Result<()> {
+        if self.index.lock().await.as_ref().is_none_or(|index| !index.needs_repair()) {
             return Ok(());
         }
-        self.commit_group(&mut held, std::iter::empty()).await.map(drop)
+        let lock = self.lock.hold().await?;
+        let mut held = self.index.lock().await;
+        self.commit_group(&mut held, &lock, std::iter::empty()).await.map(drop)
     }
 
     async fn commit_group<'a>(
         &self,
         held: &mut Option<RemoteIndex>,
+        lock: &Held,
         changes: impl Iterator<Item = &'a Change> + Clone,
     ) -> Result<Skipped> {
         self.check_writable()?;
         let mut looked = false;
         for _ in 0..MOST_ATTEMPTS {
-            let unpublished = held.as_ref().is_some_and(|index| index.fingerprint().is_none());
+            let unpublished = held.as_ref().is_some_and(|index| !index.is_published());
             if held.is_none() || (unpublished && !looked) {
                 // The first index of a bucket names what others put there meanwhile as well.
                 self.pull_index_and(held, Publish::No).await?;
                 looked = true;
             }
             let Some(mut index) = held.take() else { break };
-            if !self.conditions().put && !self.is_still(&index).await? {
-                continue;
-            }
-            if index.is_foreign() {
-                let what = "Removing the partitions of the old index";
-                layout::drop_partitions(&*self.store).await.map_err(SyncError::store(what))?;
-            }
-            let mut skipped = HashSet::new();
-            for change in changes.clone() {
-                if !self.make(index.index_mut(), change) {
-                    skipped.insert(change.path());
+            let keys = changes.clone().map(Change::name);
+            index.load_for(&*self.store, keys).await?;
+            let ((), is_current) = tokio::try_join!(lock.check(), self.is_current(&index))?;
+            if is_current {
+                let before = index.fingerprint();
+                let skipped = self.make_all(&mut index, changes.clone());
+                let now = Timestamp::from(self.clock.now());
+                match index.publish(&*self.store, now, lock).await {
+                    Ok(()) => {
+                        reached(Step::IndexCommitted);
+                        return self.committed(held, index, before).map(|()| skipped.into());
+                    }
+                    Err(moved) if moved.is_condition_failed() => {}
+                    Err(failed) => return Err(failed),
                 }
             }
-            let before = index.fingerprint().map(|version| version.as_str().to_owned());
-            match index.publish(&*self.store, Timestamp::from(self.clock.now())).await {
-                Ok(()) => {
-                    reached(Step::IndexCommitted);
-                    return self.committed(held, index, before).map(|()| skipped.into());
-                }
-                Err(moved) if moved.is_condition_failed() => {
-                    tracing::debug!("The index moved on: the commit is made again on the newer one");
-                }
-                Err(failed) => {
-                    let what = format!("Writing the index of {}", self.store.address());
-                    return Err(SyncError::store(what)(failed));
-                }
-            }
+            tracing::debug!("The index moved on: the commit is made again on the newer one");
+            *held = Some(index);
+            self.pull_index_and(held, Publish::No).await?;
         }
         Err(SyncError::Contended { address: self.store.address() })
+    }
+
+    fn make_all<'a>(
+        &self,
+        index: &mut RemoteIndex,
+        changes: impl Iterator<Item = &'a Change>,
+    ) -> HashSet<Path> {
+        changes.filter(|change| !self.make(index, change)).map(Change::path).collect()
     }
 
     fn committed(
@@ -154,20 +160,33 @@ impl SyncService {
     ) -> Result<()> {
         // A tree that was not up to the index before is not up to it now.
         let was_applied = self.cache.applied_fingerprint() == before;
-        let fingerprint = index.fingerprint().map(|version| version.as_str().to_owned());
-        self.health.lock().entries = index.index().len() as u64;
+        let fingerprint = index.fingerprint();
+        self.health.lock().entries = index.len() as u64;
+        if was_applied {
+            self.note_seen(&index, false);
+        }
         *held = Some(index);
         self.unpublished.store(false, std::sync::atomic::Ordering::Release);
         self.note_applied(fingerprint.as_deref().filter(|_| was_applied))
     }
 
-    /// Where the store ignores conditions: looks whether the index is still the one we have.
-    async fn is_still(&self, index: &RemoteIndex) -> Result<bool> {
-        Ok(RemoteIndex::head(&*self.store).await?.as_ref() == index.fingerprint())
+    /// Looks whether the index still has the layout that we know, and where the store ignores
+    /// conditions, whether it is still the one that we have.
+    async fn is_current(&self, index: &RemoteIndex) -> Result<bool> {
+        let store = &*self.store;
+        if !self.conditions().put {
+            let (now, meta) =
+                tokio::try_join!(RemoteIndex::look(store, index.layout()), RemoteIndex::look_at_meta(store))?;
+            return Ok(now == index.sighting() && meta.as_ref() == index.meta_version());
+        }
+        match index.layout() {
+            Layout::Monolith => Ok(RemoteIndex::look_at_meta(store).await?.as_ref() == index.meta_version()),
+            Layout::Shards => Ok(true),
+        }
     }
 
     /// Makes a change; returns whether it could be made.
-    fn make(&self, index: &mut Index, change: &Change) -> bool {
+    fn make(&self, index: &mut RemoteIndex, change: &Change) -> bool {
         match change {
             Change::Set(key, entry, was) => {
                 let now = index.get(key.as_str());
@@ -184,7 +203,7 @@ impl SyncService {
                 }
             }
             Change::SetFolder(key, attributes) => index.set_dir(key, attributes),
-            Change::RemoveFolder(path) => drop(index.remove_dir(path)),
+            Change::RemoveFolder(path) => index.remove_dir(path),
         }
         true
     }
@@ -202,10 +221,24 @@ impl SyncService {
 }
 
 impl Change {
+    fn name(&self) -> &str {
+        match self {
+            Self::Set(key, ..) | Self::SetFolder(key, _) => key.as_str(),
+            Self::Remove(path, _) | Self::RemoveFolder(path) => path,
+        }
+    }
+
     fn path(&self) -> Path {
         match self {
             Self::Set(key, ..) | Self::SetFolder(key, _) => key.shared(),
             Self::Remove(path, _) | Self::RemoveFolder(path) => Path::clone(path),
         }
+    }
+}
+
+#[async_trait]
+impl Fence for Held {
+    async fn check(&self) -> Result<()> {
+        Self::check(self).await
     }
 }

@@ -76,7 +76,7 @@ impl SyncService {
 
     async fn resolve_with(&self, state: &FileState, meta: &ObjectMeta) -> Result<Resolution> {
         let path = &state.path;
-        let indexed = self.indexed(path).await;
+        let indexed = self.indexed(path).await?;
         let entry = their_entry(indexed.as_ref(), meta);
         let is_base = state.name.base.as_ref().and_then(|base| base.version.as_ref()) == Some(&meta.version);
         if is_untouched(state) {
@@ -194,8 +194,11 @@ impl SyncService {
         self.pull_index(&mut held).await.map(drop)
     }
 
-    async fn indexed(&self, path: &Path) -> Option<Entry> {
-        self.index.lock().await.as_ref().and_then(|index| index.index().get(path))
+    async fn indexed(&self, path: &Path) -> Result<Option<Entry>> {
+        let mut held = self.index.lock().await;
+        let Some(index) = &mut *held else { return Ok(None) };
+        index.load_for(&*self.store, std::iter::once(&**path)).await?;
+        Ok(index.get(path))
     }
 }
 

@@ -6,10 +6,12 @@
 
 use std::collections::HashSet;
 
+use async_trait::async_trait;
 use futures::TryStreamExt;
 
+use super::describe;
 use super::error::{Result, SyncError};
-use super::remote_index::RemoteIndex;
+use super::index::{Fence, RemoteIndex};
 use crate::model::entry::Entry;
 use crate::model::index::Index;
 use crate::model::internal_name::is_leftover;
@@ -44,26 +46,42 @@ pub async fn discover(store: &dyn ObjectStore, publish: Publish, now: Timestamp)
     drop(pages);
     leave_out(&mut index, &namespaces);
     let mut found = RemoteIndex::unpublished(index);
-    if found.index().is_empty() || publish == Publish::No {
+    if found.is_empty() || publish == Publish::No {
         return Ok(found);
     }
-    match found.publish(store, now).await {
+    match found.publish(store, now, &Unfenced).await {
         Ok(()) => {
             tracing::info!(
-                entries = found.index().len(),
+                entries = found.len(),
                 address = store.address(),
                 "The bucket had no index: one was built and published"
             );
             Ok(found)
         }
-        Err(lost) if lost.kind == ErrorKind::Exists || lost.kind == ErrorKind::Changed => {
-            Ok(RemoteIndex::fetch(store).await?.unwrap_or(found))
-        }
-        Err(denied) if denied.kind == ErrorKind::Denied || denied.kind == ErrorKind::Unauthenticated => {
-            tracing::warn!(error = %denied, "The index that was built may not be published: it stays on this machine");
-            Ok(found)
-        }
-        Err(failed) => Err(SyncError::store(format!("Publishing the index of {}", store.address()))(failed)),
+        Err(failed) => match failed.store_kind() {
+            Some(ErrorKind::Exists | ErrorKind::Changed) => {
+                Ok(RemoteIndex::fetch(store, None, None).await?.index.unwrap_or(found))
+            }
+            Some(ErrorKind::Denied | ErrorKind::Unauthenticated) => {
+                let error = describe(&failed);
+                tracing::warn!(
+                    error,
+                    "The index that was built may not be published: it stays on this machine"
+                );
+                Ok(found)
+            }
+            _ => Err(failed),
+        },
+    }
+}
+
+/// The index of a bucket that has none is created or not: no lock is needed for that.
+struct Unfenced;
+
+#[async_trait]
+impl Fence for Unfenced {
+    async fn check(&self) -> Result<()> {
+        Ok(())
     }
 }
 

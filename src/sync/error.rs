@@ -40,6 +40,28 @@ pub enum SyncError {
         /// Where and how.
         source: Arc<Damaged>,
     },
+    /// A shard of the index is damaged.
+    #[error(
+        "The index shard {key} in {address} cannot be read ({detail}); put back an older version of it, or run `bayou index rebuild`"
+    )]
+    DamagedShard {
+        /// The bucket.
+        address: String,
+        /// The shard.
+        key: String,
+        /// Where and how.
+        detail: String,
+    },
+    /// A shard that the index lists is not in the bucket.
+    #[error(
+        "The index shard {key} is missing in {address}, so what the index names is not known; put it back, or run `bayou index verify --repair`"
+    )]
+    MissingShard {
+        /// The bucket.
+        address: String,
+        /// The shard.
+        key: String,
+    },
     /// A file was changed here and elsewhere, and conflicts are to fail.
     #[error("{path:?} was changed here and in the bucket; ours is kept here (--on-conflict=fail)")]
     Conflict {
@@ -126,6 +148,11 @@ impl SyncError {
             },
             _ => None,
         }
+    }
+
+    /// Returns whether a condition of a write did not hold.
+    pub(super) fn is_condition_failed(&self) -> bool {
+        self.store_error().is_some_and(StoreError::is_condition_failed)
     }
 
     /// Returns whether bytes could not be fetched because their version is not in the bucket

@@ -6,7 +6,10 @@
 //! Whether another's lock is dead is judged by the store's clock alone.
 
 use std::fmt;
+use std::fs::File;
 use std::future::Future;
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -83,6 +86,8 @@ struct Place {
     clock: SharedClock,
     conditions: Conditions,
     options: LockOptions,
+    /// Where our mark is remembered beyond this process.
+    note: Option<PathBuf>,
     memory: Mutex<Memory>,
 }
 
@@ -118,7 +123,21 @@ impl BucketLock {
         conditions: Conditions,
         options: LockOptions,
     ) -> Arc<Self> {
-        let place = Place { store, key, clock, conditions, options, memory: Mutex::default() };
+        Self::remembered(store, key, clock, (conditions, options), None)
+    }
+
+    /// As [`BucketLock::new`], with a file of the cache, which one process has at a time, that
+    /// remembers our mark: a lock that our last process left behind need not expire first.
+    pub fn remembered(
+        store: SharedStore,
+        key: ObjectKey,
+        clock: SharedClock,
+        (conditions, options): (Conditions, LockOptions),
+        note: Option<PathBuf>,
+    ) -> Arc<Self> {
+        let left = note.as_ref().and_then(|note| std::fs::read_to_string(note).ok());
+        let memory = Memory { holder: None, abandoned: left.into_iter().collect() };
+        let place = Place { store, key, clock, conditions, options, note, memory: Mutex::new(memory) };
         Arc::new(Self {
             place: Arc::new(place),
             current: Mutex::new(Weak::new()),
@@ -267,6 +286,16 @@ impl Place {
             acquired_at: Stamp::from(Timestamp::from(self.clock.now())),
             ttl: self.options.ttl,
             nonce: Some(nonce.to_owned()),
+        }
+    }
+
+    /// Remembers a mark before the bucket may have it. If that fails, or is lost with the power,
+    /// a lock that we leave behind expires like any other.
+    fn remember(&self, nonce: &str) {
+        let Some(note) = &self.note else { return };
+        let written = File::create(note).and_then(|mut file| file.write_all(nonce.as_bytes()));
+        if let Err(error) = written {
+            tracing::debug!(%error, note = %note.display(), "The mark of the lock is not remembered");
         }
     }
 

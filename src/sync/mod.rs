@@ -25,12 +25,11 @@ pub mod deletion;
 pub mod discover;
 mod entries;
 pub mod error;
+pub mod index;
 pub mod key_locks;
-pub mod layout;
 pub mod lock;
 pub mod pull;
 pub mod push;
-pub mod remote_index;
 pub mod schedule;
 pub mod scope;
 pub mod settle;
@@ -40,9 +39,9 @@ pub mod upload_parts;
 pub use error::{Result, SyncError};
 
 use commit::Committer;
+use index::{Layout, RemoteIndex, Sighting};
 use key_locks::KeyLocks;
-use layout::Layout;
-use remote_index::RemoteIndex;
+use lock::BucketLock;
 
 /// What happens to a file that was changed here and elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,9 +129,10 @@ pub struct SyncService {
     hydrator: Arc<Hydrator>,
     clock: SharedClock,
     options: SyncOptions,
-    layout: Mutex<Layout>,
+    layout: Mutex<LayoutSeen>,
     conditions: Mutex<Conditions>,
     keys: KeyLocks,
+    lock: Arc<BucketLock>,
     committer: Committer,
     /// The index as it is in the bucket as far as we know. Pulls and commits hold it.
     index: tokio::sync::Mutex<Option<RemoteIndex>>,
@@ -153,19 +153,22 @@ impl SyncService {
         cache: Arc<Cache>,
         store: SharedStore,
         hydrator: Arc<Hydrator>,
+        lock: Arc<BucketLock>,
         conditions: Conditions,
         options: SyncOptions,
     ) -> Arc<Self> {
         let clock = Arc::clone(cache.clock());
+        let now = clock.instant();
         Arc::new(Self {
             cache,
             store,
             hydrator,
             clock,
             options,
-            layout: Mutex::new(Layout::Monolith),
+            layout: Mutex::new(LayoutSeen::at(now)),
             conditions: Mutex::new(conditions),
             keys: KeyLocks::default(),
+            lock,
             committer: Committer::default(),
             index: tokio::sync::Mutex::new(None),
             health: Mutex::new(Health::default()),
@@ -197,6 +200,11 @@ impl SyncService {
         self.started.lock().clone()
     }
 
+    /// Returns the lock of the bucket.
+    pub fn lock(&self) -> &Arc<BucketLock> {
+        &self.lock
+    }
+
     /// Returns how many uploads are under way.
     pub fn uploads_under_way(&self) -> u64 {
         self.uploading.load(Ordering::Relaxed)
@@ -209,11 +217,7 @@ impl SyncService {
 
     /// Fails if nothing may be written to the bucket.
     fn check_writable(&self) -> Result<()> {
-        let reason = match &*self.layout.lock() {
-            Layout::Sharded { reason, .. } => Some(reason.clone()),
-            Layout::Monolith => None,
-        };
-        let reason = reason.or_else(|| self.options.read_only.then(|| "it is mounted read-only".to_owned()));
+        let reason = self.options.read_only.then(|| "it is mounted read-only".to_owned());
         match reason.or_else(|| self.cache.read_only_reason()) {
             Some(reason) => Err(SyncError::ReadOnly { reason }),
             None => Ok(()),
@@ -239,6 +243,24 @@ impl SyncService {
     }
 }
 
+/// What is remembered of how the index is laid out.
+#[derive(Debug)]
+struct LayoutSeen {
+    layout: Layout,
+    /// When the bucket was last asked for the meta document of shards, and the answer.
+    meta: (Instant, Option<Version>),
+    /// When the versions of all shards were last compared.
+    shards: Instant,
+    /// The documents that the tree is up to, if they are shards.
+    applied: Option<Sighting>,
+}
+
+impl LayoutSeen {
+    fn at(now: Instant) -> Self {
+        Self { layout: Layout::Monolith, meta: (now, None), shards: now, applied: None }
+    }
+}
+
 /// Returns an error with all of its causes in one line.
 pub fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -252,3 +274,7 @@ pub fn describe(error: &dyn std::error::Error) -> String {
 
 /// How long an entry must be missing before its writer puts it back.
 const LINGER: Duration = Duration::from_secs(60);
+/// How often a bucket with a monolith is asked whether it was migrated to shards.
+const META_EVERY: Duration = Duration::from_secs(30);
+/// How often the versions of all shards are compared although the meta document did not change.
+const SHARDS_EVERY: Duration = Duration::from_secs(300);

@@ -8,9 +8,8 @@ use futures::{StreamExt, stream};
 
 use super::discover::{Publish, discover};
 use super::error::{Result, SyncError};
-use super::layout::{self, Layout};
-use super::remote_index::{self, Admitted, RemoteIndex};
-use super::{LINGER, SyncReport, SyncService};
+use super::index::{self, Admitted, Changed, Layout, RemoteIndex, Sighting};
+use super::{LINGER, META_EVERY, SHARDS_EVERY, SyncReport, SyncService};
 use crate::cache::pull_state::Pulled;
 use crate::cache::rows::Path;
 use crate::model::key::ObjectKey;
@@ -19,6 +18,8 @@ use crate::os::crash_point::{Step, reached};
 
 /// How many objects are asked for at once.
 const PARALLEL_HEADS: usize = 32;
+/// How often the index is read again when shards go meanwhile.
+const MOST_READS: usize = 4;
 
 impl SyncService {
     /// Pulls what others published.
@@ -31,35 +32,33 @@ impl SyncService {
         outcome
     }
 
-    /// Finds out how the index is laid out, then pulls: the first thing a session does.
+    /// Finds out how the index is laid out and pulls: the first thing a session does.
     pub async fn start(&self) -> Result<SyncReport> {
-        let layout = layout::detect(&*self.store).await?;
-        if let Layout::Sharded { reason, .. } = &layout {
-            self.cache.make_read_only(reason.clone());
-        } else if let Some(holder) = layout::live_lock(&*self.store, self.clock.now()).await? {
-            let reason =
-                format!("{holder} holds the lock .datastore.lock of the bucket; mount again when it is gone");
-            self.cache.make_read_only(reason);
-        }
-        *self.layout.lock() = layout;
-        let report = self.pull().await?;
+        let outcome = self.try_start().await;
+        self.note_outcome(&outcome);
+        let report = outcome?;
+        self.health.lock().last_pull = Some(Timestamp::from(self.clock.now()));
         *self.started.lock() = report.clone();
         Ok(report)
     }
 
-    async fn try_pull(&self) -> Result<SyncReport> {
-        let sharded = match &*self.layout.lock() {
-            Layout::Sharded { shards, .. } => Some(shards.clone()),
-            Layout::Monolith => None,
-        };
-        if let Some(shards) = sharded {
-            let admitted = layout::read_shards(&*self.store, &shards).await?;
-            return self.apply(admitted, None).await;
-        }
+    async fn try_start(&self) -> Result<SyncReport> {
         let mut held = self.index.lock().await;
-        let head = RemoteIndex::head(&*self.store).await?;
+        let meta = RemoteIndex::look_at_meta(&*self.store).await?;
+        let head = RemoteIndex::look(&*self.store, Layout::Monolith).await?;
         let mut report = SyncReport::default();
-        if !self.is_applied(head.as_ref()) {
+        if meta.is_some() || !self.is_applied(&head) {
+            report = self.pull_index(&mut held).await?;
+        } else {
+            self.layout.lock().meta = (self.clock.instant(), None);
+        }
+        Ok(report)
+    }
+
+    async fn try_pull(&self) -> Result<SyncReport> {
+        let mut held = self.index.lock().await;
+        let mut report = SyncReport::default();
+        if !self.is_up_to_date().await? {
             report = self.pull_index(&mut held).await?;
         }
         drop(held);
@@ -67,13 +66,39 @@ impl SyncService {
         Ok(report)
     }
 
-    fn is_applied(&self, head: Option<&crate::store::Version>) -> bool {
-        match head {
-            Some(version) => {
-                remote_index::is_usable(version)
+    /// Looks at the index without reading it; returns whether the tree is up to it.
+    pub(super) async fn is_up_to_date(&self) -> Result<bool> {
+        let now = self.clock.instant();
+        let (layout, is_due) = {
+            let seen = self.layout.lock();
+            let (since, every) = match seen.layout {
+                Layout::Monolith => (seen.meta.0, META_EVERY),
+                Layout::Shards => (seen.shards, SHARDS_EVERY),
+            };
+            (seen.layout, now.saturating_duration_since(since) >= every)
+        };
+        if is_due && (layout == Layout::Shards || self.was_migrated().await?) {
+            return Ok(false);
+        }
+        Ok(self.is_applied(&RemoteIndex::look(&*self.store, layout).await?))
+    }
+
+    /// Asks whether the meta document is another one than it was.
+    async fn was_migrated(&self) -> Result<bool> {
+        let meta = RemoteIndex::look_at_meta(&*self.store).await?;
+        let mut seen = self.layout.lock();
+        seen.meta.0 = self.clock.instant();
+        Ok(meta != seen.meta.1)
+    }
+
+    fn is_applied(&self, sighting: &Sighting) -> bool {
+        match sighting {
+            Sighting::Monolith(Some(version)) => {
+                index::is_usable(version)
                     && self.cache.applied_fingerprint().as_deref() == Some(version.as_str())
             }
-            None => self.unpublished.load(std::sync::atomic::Ordering::Acquire),
+            Sighting::Monolith(None) => self.unpublished.load(std::sync::atomic::Ordering::Acquire),
+            Sighting::Shards(..) => self.layout.lock().applied.as_ref() == Some(sighting),
         }
     }
 
@@ -89,49 +114,82 @@ impl SyncService {
         held: &mut Option<RemoteIndex>,
         publish: Publish,
     ) -> Result<SyncReport> {
-        let fetched = RemoteIndex::fetch(&*self.store).await?;
-        let index = match fetched {
+        let (index, changed) = self.fetch(held.take()).await?;
+        let index = match index {
             Some(index) => index,
             None => discover(&*self.store, publish, Timestamp::from(self.clock.now())).await?,
         };
-        self.unpublished.store(index.fingerprint().is_none(), std::sync::atomic::Ordering::Release);
+        self.unpublished.store(!index.is_published(), std::sync::atomic::Ordering::Release);
         if !index.scrubbed().is_empty() {
             tracing::warn!(names = ?index.scrubbed(), "Internal names in the index are ignored; the next commit removes them");
         }
-        let admitted = index.admitted();
-        let fingerprint = index.fingerprint().map(|version| version.as_str().to_owned());
-        let report = self.apply(admitted, fingerprint).await?;
+        let report = match changed {
+            Some(changed) => self.apply(&index, &changed).await?,
+            None => SyncReport::default(),
+        };
+        self.note_seen(&index, true);
         *held = Some(index);
         Ok(report)
     }
 
-    async fn apply(&self, mut admitted: Admitted, fingerprint: Option<String>) -> Result<SyncReport> {
+    /// Reads the index. A shard may go between the moment it is listed and the moment it is
+    /// read; only what is missing again and again is missing.
+    async fn fetch(&self, known: Option<RemoteIndex>) -> Result<(Option<RemoteIndex>, Option<Changed>)> {
+        let applied = self.cache.applied_fingerprint();
+        let mut known = known;
+        for attempt in 1.. {
+            match RemoteIndex::fetch(&*self.store, known.take(), applied.as_deref()).await {
+                Err(SyncError::MissingShard { key, .. }) if attempt < MOST_READS => {
+                    tracing::debug!(key, "An index shard went while the index was read: it is read again");
+                }
+                fetched => return fetched.map(|fetched| (fetched.index, fetched.changed)),
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    /// Remembers which documents the tree is up to.
+    pub(super) fn note_seen(&self, index: &RemoteIndex, listed: bool) {
+        let now = self.clock.instant();
+        let mut seen = self.layout.lock();
+        seen.layout = index.layout();
+        seen.meta = (now, index.meta_version().cloned());
+        seen.applied = Some(index.sighting());
+        if listed {
+            seen.shards = now;
+        }
+    }
+
+    async fn apply(&self, index: &RemoteIndex, changed: &Changed) -> Result<SyncReport> {
+        let mut admitted = index.admitted(changed);
         self.complete_sizes(&mut admitted).await?;
         {
             let mut health = self.health.lock();
-            health.refused = admitted.refused.iter().map(|(key, _)| key.clone()).collect();
-            health.entries = (admitted.files.len() + admitted.refused.len()) as u64;
+            health.refused.retain(|key| !changed.covers(key));
+            health.refused.extend(admitted.refused.iter().map(|(key, _)| key.clone()));
+            health.entries = index.len() as u64;
         }
         for (key, reason) in &admitted.refused {
             tracing::debug!(key, %reason, "A key of the index is not shown");
         }
-        let mut pulled = self.take_over(&admitted)?;
-        self.lingering.lock().retain(|path, _| pulled.vanished.contains(path));
+        let mut pulled = self.take_over(&admitted, changed)?;
+        self.lingering.lock().retain(|path, _| !changed.covers(path) || pulled.vanished.contains(path));
         let vanished = self.confirm_vanished(std::mem::take(&mut pulled.vanished)).await?;
         if pulled.shadowed > 0 && vanished > 0 {
             // What was in the way may be gone now: a folder that became a file, or a file a folder.
-            let uncovered = self.take_over(&admitted)?;
+            let uncovered = self.take_over(&admitted, changed)?;
             pulled.added += uncovered.added;
             pulled.shadowed = uncovered.shadowed;
         }
         self.shadowed.store(pulled.shadowed > 0, std::sync::atomic::Ordering::Release);
         reached(Step::PullApplied);
-        self.note_applied(fingerprint.as_deref())?;
+        self.note_applied(index.fingerprint().as_deref())?;
         Ok(SyncReport { pulled: pulled.added + pulled.changed, vanished, ..SyncReport::default() })
     }
 
-    fn take_over(&self, admitted: &Admitted) -> Result<Pulled> {
-        let applied = self.cache.apply_index(&admitted.files, &admitted.folders);
+    fn take_over(&self, admitted: &Admitted, changed: &Changed) -> Result<Pulled> {
+        let covers = |key: &str| changed.covers(key);
+        let applied = self.cache.apply_index(&admitted.files, &admitted.folders, &covers);
         applied.map_err(SyncError::cache("Taking over the index"))
     }
 

@@ -5,12 +5,14 @@
 //! from being pushed; the first failure is the outcome.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 
 use super::conflict::Resolution;
 use super::error::{Result, SyncError};
 use super::key_locks::KeyGuard;
+use super::lock::Held;
 use super::upload::{Judged, Prepared, Ready};
 use super::{SyncReport, SyncService};
 use crate::cache::Ino;
@@ -20,6 +22,9 @@ use crate::store::ErrorKind;
 
 /// How often a name is tried again after a conflict was resolved.
 const MOST_CONFLICTS: usize = 4;
+/// Up to how many files of how many bytes together a push is short.
+const SHORT_FILES: usize = 64;
+const SHORT_BYTES: u64 = 4 << 20;
 /// How often fsync goes on when a file changes under it.
 const MOST_FLUSHES: usize = 16;
 
@@ -30,6 +35,15 @@ pub(super) enum Busy {
     Wait,
     /// It leaves them out.
     Skip,
+}
+
+/// A task that nobody needs when this is dropped; nor what it came to.
+struct AbortOnDrop(tokio::task::JoinHandle<Result<Held>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl SyncService {
@@ -43,7 +57,7 @@ impl SyncService {
         self.check_writable()?;
         let mut report = self.push_pending().await?;
         self.ensure_index().await?;
-        self.commit_scrubbed().await?;
+        self.commit_repairs().await?;
         report.settled = self.settle().await?;
         Ok(report)
     }
@@ -110,18 +124,16 @@ impl SyncService {
     }
 
     async fn is_clean(&self) -> Result<bool> {
-        let head = super::remote_index::RemoteIndex::head(&*self.store).await;
-        self.note_outcome(&head);
-        let head = head?;
-        Ok(head.is_some_and(|version| self.cache.watermark().is_clean_at(version.as_str())))
+        let up_to_date = self.is_up_to_date().await;
+        self.note_outcome(&up_to_date);
+        let applied = self.cache.applied_fingerprint();
+        Ok(up_to_date? && applied.is_some_and(|applied| self.cache.watermark().is_clean_at(&applied)))
     }
 
     /// Reads the index if we do not have it: a proof needs the bytes.
     async fn ensure_index(&self) -> Result<()> {
         let mut held = self.index.lock().await;
-        let head = super::remote_index::RemoteIndex::head(&*self.store).await?;
-        let ours = held.as_ref().and_then(|index| index.fingerprint().cloned());
-        if held.is_none() || (head.is_some() && head != ours) {
+        if held.is_none() || !self.is_up_to_date().await? {
             self.pull_index(&mut held).await?;
         }
         Ok(())
@@ -152,6 +164,7 @@ impl SyncService {
             return Ok(SyncReport::default());
         }
         self.check_writable()?;
+        let _early = self.hold_lock_early(&paths);
         // Copies of renamed objects first: their sources may be about to be replaced.
         paths.sort_by_key(|path| !self.is_moved(path));
         let mut report = SyncReport::default();
@@ -176,6 +189,14 @@ impl SyncService {
             Some(failed) => Err(failed),
             None => committed.map(|()| report),
         }
+    }
+
+    /// Has the lock taken while a short push uploads; a long one must not keep others waiting.
+    fn hold_lock_early(&self, paths: &[Path]) -> Option<AbortOnDrop> {
+        let size = |path: &Path| self.cache.file_state(path).map_or(0, |state| state.inode.size);
+        let is_short = paths.len() <= SHORT_FILES && paths.iter().map(size).sum::<u64>() <= SHORT_BYTES;
+        let lock = Arc::clone(&self.lock);
+        is_short.then(|| AbortOnDrop(tokio::spawn(async move { lock.hold().await })))
     }
 
     async fn commit_ready(

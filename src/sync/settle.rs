@@ -1,8 +1,8 @@
 //! Clearing the watermark, on proof.
 
+use super::SyncService;
 use super::error::{Result, SyncError};
-use super::remote_index::{self, RemoteIndex};
-use super::{Layout, SyncService};
+use super::index::RemoteIndex;
 use crate::cache::rows::{Path, Remote};
 use crate::cache::watermark::Settled;
 use crate::model::compare::compare;
@@ -12,15 +12,16 @@ impl SyncService {
     /// Compares all that is known here with all that the index names and marks the cache clean
     /// if they are equal. Returns whether it is clean.
     pub async fn settle(&self) -> Result<bool> {
-        if *self.layout.lock() != Layout::Monolith || !self.cache.nothing_pending() {
+        if !self.cache.nothing_pending() {
             return Ok(false);
         }
         let held = self.index.lock().await;
         let Some(index) = &*held else { return Ok(false) };
-        let Some(fingerprint) = index.fingerprint().filter(|version| remote_index::is_usable(version)) else {
+        let Some(fingerprint) = index.fingerprint() else { return Ok(false) };
+        if self.cache.applied_fingerprint().as_ref() != Some(&fingerprint) {
             return Ok(false);
-        };
-        if self.cache.watermark().is_clean_at(fingerprint.as_str()) {
+        }
+        if self.cache.watermark().is_clean_at(&fingerprint) {
             return Ok(true);
         }
         // The ticket is drawn before anything is looked at: what changes from here on counts.
@@ -35,7 +36,7 @@ impl SyncService {
             tracing::debug!(differing, "Not settled: both sides are not equal yet");
             return Ok(false);
         };
-        let settled = self.cache.watermark().mark_synced(ticket, proof, fingerprint.as_str());
+        let settled = self.cache.watermark().mark_synced(ticket, proof, &fingerprint);
         let settled = settled.map_err(|source| {
             let folder = self.cache.folder().to_owned();
             SyncError::cache("Marking clean")(crate::cache::CacheError::io("Writing", folder)(source))
@@ -43,7 +44,9 @@ impl SyncService {
         Ok(settled == Settled::Clean)
     }
 
-    /// Keys that cannot be shown count as known on both sides: they are left out of both.
+    /// Keys that cannot be shown count as known on both sides: they are left out of both. What
+    /// shards name that were not read is what they named when they were taken over: they are
+    /// the same.
     fn entries(&self, index: &RemoteIndex) -> Vec<(Path, crate::model::identity::Identity)> {
         let shadowed = self.shadowed.load(std::sync::atomic::Ordering::Acquire);
         let is_shown = |key: &DataKey| {
@@ -54,6 +57,9 @@ impl SyncService {
             let identity = Remote::of_entry(&entry).map(|remote| remote.identity()).unwrap_or_default();
             Some((key.shared(), identity))
         };
-        index.index().entries().filter_map(admitted).collect()
+        let mut entries: Vec<_> = index.entries().filter_map(admitted).collect();
+        let unread = self.cache.indexed_identities(|key| !index.knows(key));
+        entries.extend(unread);
+        entries
     }
 }

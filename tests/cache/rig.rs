@@ -15,11 +15,13 @@ use bayou::cache::{Cache, CacheError, CacheOptions, Ino, ROOT};
 use bayou::model::compare::compare;
 use bayou::model::identity::Identity;
 use bayou::model::key::ObjectKey;
+use bayou::model::lock_name::LockName;
 use bayou::os::clock::SystemClock;
 use bayou::os::durable_file;
 use bayou::store::SharedStore;
 use bayou::store::folder::FolderStore;
 use bayou::store::probe::Conditions;
+use bayou::sync::lock::{BucketLock, LockOptions};
 use bayou::sync::{SyncOptions, SyncService};
 
 pub(crate) const FILE: NewNode = NewNode { mode: 0o644, uid: None, gid: None };
@@ -88,8 +90,21 @@ impl Rig {
         let timeout = Duration::from_secs(10);
         let hydrator = Arc::new(Hydrator::new(Arc::clone(&cache), Arc::clone(&store), timeout));
         let options = SyncOptions::default();
-        let sync =
-            SyncService::new(Arc::clone(&cache), store.clone(), Arc::clone(&hydrator), CONDITIONS, options);
+        let lock = BucketLock::remembered(
+            store.clone(),
+            LockName::of_bucket(None).key(),
+            SystemClock::shared(),
+            (CONDITIONS, LockOptions::default()),
+            Some(self.state("lock-nonce")),
+        );
+        let sync = SyncService::new(
+            Arc::clone(&cache),
+            store.clone(),
+            Arc::clone(&hydrator),
+            lock,
+            CONDITIONS,
+            options,
+        );
         self.machine = Some(Machine { cache, hydrator, sync, store });
     }
 

@@ -10,9 +10,11 @@ use bayou::cache::hydrate::Hydrator;
 use bayou::cache::listing::EntryKind;
 use bayou::cache::tree::NewNode;
 use bayou::cache::{Cache, CacheOptions, Ino, ROOT};
+use bayou::model::lock_name::LockName;
 use bayou::os::clock::SystemClock;
 use bayou::store::SharedStore;
 use bayou::store::probe::Conditions;
+use bayou::sync::lock::{BucketLock, LockOptions};
 use bayou::sync::{SyncOptions, SyncService};
 
 /// Most bytes of content that the mounted machine keeps.
@@ -35,7 +37,11 @@ impl Machine {
         let timeout = Duration::from_secs(10);
         let hydrator = Arc::new(Hydrator::new(Arc::clone(&cache), Arc::clone(&store), timeout));
         let options = SyncOptions::default();
-        let sync = SyncService::new(Arc::clone(&cache), store, Arc::clone(&hydrator), CONDITIONS, options);
+        let key = LockName::of_bucket(None).key();
+        let lock_options = LockOptions::default();
+        let lock = BucketLock::new(Arc::clone(&store), key, SystemClock::shared(), CONDITIONS, lock_options);
+        let sync =
+            SyncService::new(Arc::clone(&cache), store, Arc::clone(&hydrator), lock, CONDITIONS, options);
         Self { cache, hydrator, sync }
     }
 

@@ -86,18 +86,29 @@ fn a_sync_of_everything_does_not_reach_the_bucket() {
 
 /// Shows limit-6.
 #[test]
-fn a_bucket_with_shards_is_only_read() {
+fn a_bucket_with_shards_is_written_and_what_has_no_shard_is_kept_beside() {
     let server = S3Server::start(Options::default());
     let shown = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/swamp/bucket-v2");
     put_all(&server, &shown, &shown);
     let person = Person::at(&server);
     person.mount(SOURCE, &QUIET);
-    assert_eq!(person.status()["state"], "read-only");
     assert!(fs::read_dir(person.mnt("")).unwrap().count() > 0);
-    server.reset_counts();
-    assert_eq!(errno(File::create(person.mnt("new"))), libc::EROFS);
+    fs::create_dir(person.mnt("src")).unwrap();
+    for (path, bytes) in [("audit/new", "sharded"), ("src/main.rs", "beside")] {
+        write_synced(person.mnt(path), bytes.as_bytes()).unwrap();
+    }
+    let document = |key: &str| {
+        let stored = server.object("bucket", &format!("data/{key}")).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&stored.body).unwrap()
+    };
+    assert!(document("_index/audit.json")["entries"]["audit/new"].is_object());
+    assert!(document("_control/bayou/index.json")["entries"]["src/main.rs"].is_object());
+    assert_eq!(document("_index/_meta.json")["commitSeq"], 44);
     person.umount().says(&[]);
-    assert!(!server.requests().iter().any(|sent| sent.op.is_write()));
+    let other = Person::at(&server);
+    other.mount(SOURCE, &QUIET);
+    assert_eq!(fs::read(other.mnt("src/main.rs")).unwrap(), b"beside");
+    other.umount().says(&[]);
 }
 
 fn put_all(server: &S3Server, root: &Path, folder: &Path) {

@@ -11,11 +11,13 @@ use bayou::cache::listing::EntryKind;
 use bayou::cache::rename::Replace;
 use bayou::cache::tree::NewNode;
 use bayou::cache::{self, Cache, CacheError, CacheOptions, Ino, ROOT};
-use bayou::os::clock::SharedClock;
+use bayou::model::lock_name::LockName;
+use bayou::os::clock::{SharedClock, SystemClock};
 use bayou::store::SharedStore;
 use bayou::store::prefix::Prefixed;
 use bayou::store::probe::Conditions;
 use bayou::store::recording::RecordingStore;
+use bayou::sync::lock::{BucketLock, LockOptions};
 use bayou::sync::{Result, SyncError, SyncOptions, SyncReport, SyncService};
 use bayou_test_server::KeyPair;
 
@@ -52,6 +54,8 @@ pub(crate) struct Peer {
     _home: Option<tempfile::TempDir>,
 }
 
+/// The key of the bucket's lock.
+pub(crate) const LOCK: &str = ".datastore.lock";
 pub(crate) const FILE: NewNode = NewNode { mode: 0o644, uid: None, gid: None };
 const FOLDER: NewNode = NewNode { mode: 0o755, uid: None, gid: None };
 
@@ -75,11 +79,25 @@ impl Peer {
         };
         let hydrator = Hydrator::new(Arc::clone(&cache), Arc::clone(&shared), Duration::from_secs(60));
         let hydrator = Arc::new(match options.namespace {
-            Some(_) => hydrator.with_root(root),
+            Some(_) => hydrator.with_root(Arc::clone(&root)),
             None => hydrator,
         });
-        let sync =
-            SyncService::new(Arc::clone(&cache), shared, Arc::clone(&hydrator), conditions, options.sync);
+        // Waiting for others takes real time, also where the test stops the clock.
+        let lock = BucketLock::remembered(
+            root,
+            LockName::of_bucket(options.namespace.map(|name| name.parse().unwrap()).as_ref()).key(),
+            SystemClock::shared(),
+            (conditions, LockOptions { wait: options.timeout, ..LockOptions::default() }),
+            Some(folder.join("state/lock-nonce")),
+        );
+        let sync = SyncService::new(
+            Arc::clone(&cache),
+            shared,
+            Arc::clone(&hydrator),
+            lock,
+            conditions,
+            options.sync,
+        );
         Self { cache, hydrator, sync, store: recording, folder, _home: home }
     }
 
@@ -259,10 +277,32 @@ impl Peer {
         self.sync.flush_file(self.ino(path)).await
     }
 
-    /// Returns the requests since the last look, as `operation key`, and forgets them.
+    /// Returns the requests since the last look, as `operation key`, and forgets them. Those
+    /// about the lock are left out: they go beside the others, in no order with them.
     pub(crate) fn requests(&self) -> Vec<String> {
+        let (_, others) = self.split_requests();
+        others
+    }
+
+    /// Returns what was asked about the lock since the last look, when all of it is asked, and
+    /// forgets all requests.
+    pub(crate) async fn lock_requests(&self) -> Vec<String> {
+        self.sync.lock().idle().await;
+        let (lock, _) = self.split_requests();
+        lock.iter().map(|asked| asked.replace(&format!(" {LOCK}"), "")).collect()
+    }
+
+    fn split_requests(&self) -> (Vec<String>, Vec<String>) {
         let seen = self.store.take();
-        seen.into_iter().map(|request| format!("{} {}", request.operation, request.key)).collect()
+        let asked = seen.into_iter().map(|request| format!("{} {}", request.operation, request.key));
+        asked.partition(|asked| asked.ends_with(LOCK))
+    }
+
+    /// Returns how many requests of a kind there were since the last look, those about the lock
+    /// left out.
+    pub(crate) fn count(&self, operation: &str) -> usize {
+        let about = |one: &&bayou::store::recording::Request| one.operation == operation && one.key != LOCK;
+        self.store.requests().iter().filter(about).count()
     }
 
     /// Forgets the requests so far.

@@ -19,7 +19,7 @@ use bayou_test_server::{KeyPair, Options, S3Server};
 use bytes::Bytes;
 use futures::TryStreamExt;
 
-use super::peer::{Peer, PeerOptions};
+use super::peer::{LOCK, Peer, PeerOptions};
 
 /// The key of the index.
 pub(crate) const INDEX: &str = ".datastore-index.json";
@@ -156,13 +156,18 @@ impl World {
 
     /// Returns the keys that are not machinery, in order.
     pub(crate) async fn data_keys(&self) -> Vec<String> {
-        let machinery = |key: &String| key == INDEX || key.starts_with("_index/");
+        let machinery = |key: &String| key == INDEX || key == LOCK || key.starts_with("_index/");
         self.keys().await.into_iter().filter(|key| !machinery(key)).collect()
     }
 
     /// Returns the index; fails if there is none.
     pub(crate) async fn index(&self) -> serde_json::Value {
-        let body = self.object(INDEX).await.unwrap_or_else(|| panic!("The bucket has no index"));
+        self.json(INDEX).await
+    }
+
+    /// Returns a JSON document of the bucket; fails if there is none.
+    pub(crate) async fn json(&self, key: &str) -> serde_json::Value {
+        let body = self.object(key).await.unwrap_or_else(|| panic!("The bucket has no {key}"));
         serde_json::from_slice(&body).unwrap()
     }
 

@@ -45,7 +45,7 @@ async fn c_7_zombies_leave_the_bucket_with_one_push(world: World) {
     let peer = world.peer().await;
     peer.push().await;
     assert_eq!(world.index_keys().await, ["data/probe/m-0002/result/2/raw"]);
-    assert_eq!(peer.store.count("put"), 1);
+    assert_eq!(peer.count("put"), 1);
     peer.forget_requests();
     assert!(peer.push().await.settled);
     assert_eq!(peer.requests(), [format!("head {INDEX}")]);

@@ -61,7 +61,10 @@ async fn c_40_a_multipart_etag_is_no_fingerprint() {
     for _ in 0..2 {
         peer.forget_requests();
         peer.pull().await;
-        assert_eq!(peer.requests(), [format!("head {INDEX}"), format!("get {INDEX}")]);
+        assert_eq!(
+            peer.requests(),
+            [format!("head {INDEX}"), "get _index/_meta.json".to_owned(), format!("get {INDEX}")]
+        );
         assert!(!peer.push().await.settled);
     }
     peer.write("b", "x");

@@ -35,7 +35,7 @@ async fn c_56_a_lost_sidecar_comes_back_with_the_next_push(world: World) {
     assert!(!peer.is_clean());
     assert!(peer.push().await.settled);
     assert!(peer.is_clean());
-    assert_eq!(peer.store.count("put"), 0);
+    assert_eq!(peer.count("put"), 0);
 }
 
 async fn c_58_the_first_push_after_a_pull_sends_nothing(world: World) {
@@ -45,5 +45,5 @@ async fn c_58_the_first_push_after_a_pull_sends_nothing(world: World) {
     let (folder, _home) = reader.stop();
     let again = world.stranger(PeerOptions { folder: Some(folder), ..PeerOptions::default() }).await;
     again.push().await;
-    assert_eq!(again.store.count("put"), 0);
+    assert_eq!(again.count("put"), 0);
 }

@@ -43,6 +43,12 @@ fn entry(body: &str) -> Value {
     json!({"size": body.len(), "lastModified": "2026-08-01T09:30:01.250Z", "sha256": hash})
 }
 
+/// Fills the bucket with swamp's; nobody is at work in it any more.
+async fn put_bucket(world: &World) {
+    world.put_fixture("bucket-ns").await;
+    world.delete(".locks/infra.lock").await;
+}
+
 async fn put_infra_index(world: &World, entries: Value) {
     let index = json!({"version": 1, "lastPulled": "2026-08-01T09:31:12.500Z", "entries": entries});
     world.put(INFRA_INDEX, serde_json::to_vec(&index).unwrap()).await;
@@ -76,7 +82,7 @@ fn fixture_file(path: &str) -> String {
 }
 
 async fn c_84_and_c_87_and_c_99_every_key_of_a_namespace_begins_with_its_name(world: World) {
-    world.put_fixture("bucket-ns").await;
+    put_bucket(&world).await;
     let before = others(&world).await;
     let peer = world.stranger(infra()).await;
     peer.sync.start().await.unwrap();
@@ -86,7 +92,9 @@ async fn c_84_and_c_87_and_c_99_every_key_of_a_namespace_begins_with_its_name(wo
     peer.write("top", "y");
     peer.remove("data/probe/m-0002/result/latest");
     assert_eq!(peer.push().await.pushed, 2);
-    assert_eq!(outside(&peer), [""; 0]);
+    peer.sync.lock().idle().await;
+    let lock = ["put", "get", "delete"].map(|asked| format!("{asked} .locks/infra.lock"));
+    assert_eq!(outside(&peer), lock, "only its lock is outside");
     assert_eq!(others(&world).await, before);
     let expected = [
         ".catalog-export.json",
@@ -100,7 +108,7 @@ async fn c_84_and_c_87_and_c_99_every_key_of_a_namespace_begins_with_its_name(wo
 }
 
 async fn c_85_and_c_92_a_namespace_shows_its_own_files_by_their_bare_names(world: World) {
-    world.put_fixture("bucket-ns").await;
+    put_bucket(&world).await;
     let peer = world.peer_with(infra()).await;
     let expected = [
         ".catalog-export.json",
@@ -116,7 +124,7 @@ async fn c_85_and_c_92_a_namespace_shows_its_own_files_by_their_bare_names(world
 }
 
 async fn c_86_what_was_pulled_is_not_pushed_by_the_next_process(world: World) {
-    world.put_fixture("bucket-ns").await;
+    put_bucket(&world).await;
     let before = world.keys().await;
     let peer = world.peer_with(infra()).await;
     peer.text("data/probe/m-0002/result/1/raw").await;
@@ -128,7 +136,7 @@ async fn c_86_what_was_pulled_is_not_pushed_by_the_next_process(world: World) {
 }
 
 async fn c_88_and_c_97_what_is_outside_survives_and_stays_outside(world: World) {
-    world.put_fixture("bucket-ns").await;
+    put_bucket(&world).await;
     for key in ["data/b", "infra-2/data/b", "infrastructure", "team-b/data/y"] {
         world.put(key, "not ours").await;
     }
@@ -276,7 +284,7 @@ async fn c_102_and_c_103_nothing_at_the_root_is_copied_moved_or_deleted(world: W
 }
 
 async fn c_153_and_w_7_a_namespace_becomes_clean_and_nothing_is_looked_for_again(world: World) {
-    world.put_fixture("bucket-ns").await;
+    put_bucket(&world).await;
     let peer = world.peer_with(infra()).await;
     peer.write("data/a", "x");
     assert!(peer.push().await.settled);
@@ -287,7 +295,7 @@ async fn c_153_and_w_7_a_namespace_becomes_clean_and_nothing_is_looked_for_again
 }
 
 async fn w_14_content_is_fetched_under_the_name_of_the_namespace_once(world: World) {
-    world.put_fixture("bucket-ns").await;
+    put_bucket(&world).await;
     let peer = world.peer_with(infra()).await;
     peer.pull().await;
     peer.forget_requests();

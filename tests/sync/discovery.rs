@@ -29,7 +29,7 @@ async fn c_13_and_c_14_and_c_18_a_bucket_without_an_index_gets_one_and_the_secon
     world.put_foreign("ünï", "two").await;
     let first = world.stranger(PeerOptions::default()).await;
     assert_eq!(first.sync.start().await.unwrap().pulled, 2);
-    assert_eq!(first.store.count("put"), 1);
+    assert_eq!(first.count("put"), 1);
     assert_eq!(world.index_keys().await, ["a/b c", "ünï"]);
     let entry = world.index().await["entries"]["a/b c"].clone();
     assert_eq!((&entry["key"], &entry["size"]), (&"a/b c".into(), &3.into()));
@@ -41,7 +41,7 @@ async fn c_13_and_c_14_and_c_18_a_bucket_without_an_index_gets_one_and_the_secon
     assert_eq!(second.sync.start().await.unwrap().pulled, 2);
     assert_eq!(second.text("ünï").await, "two");
     assert!(second.push().await.settled);
-    assert_eq!(second.store.count("put"), 0);
+    assert_eq!(second.count("put"), 0);
     assert_eq!(world.version(INDEX).await, before);
 }
 
@@ -74,7 +74,7 @@ async fn c_16_an_empty_bucket_gets_no_index(world: World) {
     peer.pull().await;
     peer.push().await;
     assert_eq!(world.keys().await, [""; 0]);
-    assert_eq!(peer.store.count("put"), 0);
+    assert_eq!(peer.count("put"), 0);
 }
 
 async fn a_read_only_machine_keeps_what_it_discovers_to_itself(world: World) {
@@ -278,7 +278,7 @@ async fn of_two_discoverers_at_once_one_publishes() {
     for outcome in futures::future::join_all(all).await {
         outcome.unwrap();
     }
-    let puts: usize = peers.iter().map(|peer| peer.store.count("put")).sum();
+    let puts: usize = peers.iter().map(|peer| peer.count("put")).sum();
     assert!((1..=2).contains(&puts), "{puts}");
     assert_eq!(
         world

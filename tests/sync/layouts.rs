@@ -2,26 +2,30 @@
 
 use std::time::Duration;
 
-use bayou::cache::CacheError;
 use bayou::sync::{SyncError, describe};
 use serde_json::Value;
 
-use super::peer::PeerOptions;
+use super::peer::{LOCK, PeerOptions};
 use super::world::{INDEX, World, fixture};
 
 on_both_stores!(
-    a_bucket_of_swamp_is_read_and_its_partitions_go_with_the_first_commit,
+    copies_of_the_monolith_stay_true,
+    a_sharded_bucket_is_read_and_written_in_its_shards,
+    what_has_no_shard_is_kept_in_an_index_of_our_own,
+    a_shard_goes_with_its_last_entry,
+    a_pull_reads_the_shards_that_changed,
+    a_shard_that_was_written_without_its_meta_is_found,
+    a_shard_that_a_meta_forgot_is_taken_in,
+    a_migration_under_a_running_machine_is_noticed,
+    shards_that_lost_their_meta_are_the_index_still,
+    a_bucket_that_another_has_locked_is_written_when_it_is_free,
     an_old_pretty_index_is_read_and_written_compact,
     unknown_members_survive_a_push_of_something_else,
     an_index_without_entries_is_empty,
     a_damaged_index_is_an_error_with_its_place_and_nothing_is_written,
     a_damaged_index_takes_nothing_away_from_a_machine_that_runs,
     w_25_unsafe_keys_are_carried_through_every_commit,
-    a_sharded_bucket_is_read_from_its_shards_and_may_not_be_written,
-    shards_without_a_meta_are_read_only,
     a_sharded_bucket_that_misses_a_shard_is_not_shown_in_part,
-    a_bucket_that_is_locked_is_read_only,
-    a_lock_that_is_dead_does_not_matter,
 );
 
 async fn put_index_fixture(world: &World, name: &str) -> Vec<u8> {
@@ -30,24 +34,34 @@ async fn put_index_fixture(world: &World, name: &str) -> Vec<u8> {
     text
 }
 
-async fn a_bucket_of_swamp_is_read_and_its_partitions_go_with_the_first_commit(world: World) {
+async fn copies_of_the_monolith_stay_true(world: World) {
     world.put_fixture("bucket-v1").await;
-    let partitions = |keys: &[String]| keys.iter().filter(|key| key.starts_with("_index/")).count();
+    let before = world.json("_index/_meta.json").await;
     let peer = world.peer().await;
     assert_eq!(peer.files().len(), 11);
     for path in peer.files() {
         assert_eq!(peer.read(&path).await, world.object(&path).await.unwrap().to_vec(), "{path}");
     }
     assert!(peer.push().await.settled);
-    assert_eq!(partitions(&world.keys().await), 9, "reading changes nothing");
-    peer.write("new", "x");
-    peer.push().await;
-    assert_eq!(partitions(&world.keys().await), 0);
-    assert_eq!(world.index_keys().await.len(), 12);
     peer.forget_requests();
-    peer.write("new", "y");
-    peer.push().await;
-    assert_eq!(peer.store.count("list"), 0, "it is looked for them once");
+    peer.write("files/new", "x");
+    peer.remove("audit/2026-08-01.jsonl");
+    assert!(peer.push().await.settled);
+    let mut written: Vec<_> = peer.requests().into_iter().filter(|one| one.starts_with("put")).collect();
+    written.sort_unstable();
+    let copies = ["put _index/_meta.json", "put _index/audit.json", "put _index/files.json", "put files/new"];
+    assert_eq!(written[1..], copies, "only what was touched");
+    let index = world.index().await;
+    let meta = world.json("_index/_meta.json").await;
+    assert_eq!(meta["version"], 1);
+    assert_ne!(meta, before);
+    for name in meta["partitions"].as_array().unwrap() {
+        let copy = world.json(&format!("_index/{}.json", name.as_str().unwrap())).await;
+        for (key, entry) in copy["entries"].as_object().unwrap() {
+            assert_eq!(index["entries"][key], *entry, "{key}");
+        }
+    }
+    assert_eq!(world.json("_index/audit.json").await["entries"], serde_json::json!({}), "emptied ones too");
 }
 
 async fn an_old_pretty_index_is_read_and_written_compact(world: World) {
@@ -129,30 +143,190 @@ async fn w_25_unsafe_keys_are_carried_through_every_commit(world: World) {
     assert_eq!(world.index_keys().await, ["../evil", "new"]);
 }
 
-async fn a_sharded_bucket_is_read_from_its_shards_and_may_not_be_written(world: World) {
+async fn a_sharded_bucket_is_read_and_written_in_its_shards(world: World) {
     world.put_fixture("bucket-v2").await;
-    let keys = world.keys().await;
+    let frozen = world.object(INDEX).await;
     let peer = world.peer().await;
     assert_eq!(peer.files().len(), 13, "{:?}", peer.files());
     assert_eq!(peer.text("data/probe/m-0002/result/latest").await, "3");
-    let refused = peer.cache.create(bayou::cache::ROOT, "new", super::peer::FILE);
-    assert!(matches!(refused, Err(CacheError::ReadOnly(reason)) if reason.contains("sharded")));
-    peer.pull().await;
-    assert_eq!(peer.files().len(), 13);
-    assert_eq!(world.keys().await, keys);
-    assert_eq!(peer.store.count("put") + peer.store.count("delete"), 0);
+    assert!(peer.push().await.settled);
+    peer.forget_requests();
+    peer.write("audit/new", "x");
+    peer.write("README.md", "y");
+    assert!(peer.push().await.settled);
+    let mut asked = peer.requests();
+    asked.sort_unstable();
+    let commit = ["put README.md", "put _index/_meta.json", "put _index/_root.json", "put _index/audit.json"];
+    assert_eq!(asked[..4].iter().filter(|one| one.starts_with("get")).count(), 0, "{asked:?}");
+    for one in commit {
+        assert!(asked.contains(&one.to_owned()), "{one}: {asked:?}");
+    }
+    assert_eq!(asked.iter().filter(|one| one.starts_with("put")).count(), 5, "{asked:?}");
+    let meta = world.json("_index/_meta.json").await;
+    assert_eq!((&meta["version"], &meta["commitSeq"]), (&2.into(), &43.into()));
+    assert_eq!(world.object(INDEX).await, frozen, "an old monolith is not touched");
+    assert!(world.json("_index/audit.json").await["entries"]["audit/new"]["sha256"].is_string());
+    assert_eq!(world.peer().await.text("README.md").await, "y");
 }
 
-async fn shards_without_a_meta_are_read_only(world: World) {
+async fn what_has_no_shard_is_kept_in_an_index_of_our_own(world: World) {
     world.put_fixture("bucket-v2").await;
-    world.delete("_index/_meta.json").await;
     let peer = world.peer().await;
-    assert!(peer.cache.read_only_reason().unwrap().contains("_meta.json"));
-    assert!(peer.has("data/probe/m-0002/result/3/raw"));
-    let unknown = std::fs::read(fixture("index/meta-v3-unknown.json")).unwrap();
-    world.put("_index/_meta.json", unknown).await;
+    peer.write("src/main.rs", "fn main() {}");
+    peer.mkdir("empty");
+    assert!(peer.push().await.settled);
+    let meta = world.json("_index/_meta.json").await;
+    assert_eq!(meta["partitions"].as_array().unwrap().len(), 9, "no shard that swamp's rule does not give");
+    let ours = world.json("_control/bayou/index.json").await;
+    assert_eq!(ours["entries"].as_object().unwrap().keys().collect::<Vec<_>>(), ["src/main.rs"]);
+    assert!(ours["bayouDirs"]["empty"].is_object());
+    let reader = world.peer().await;
+    assert_eq!(reader.text("src/main.rs").await, "fn main() {}");
+    assert!(reader.has("empty"));
+
+    peer.rename("src/main.rs", "audit/main.rs");
+    assert!(peer.push().await.settled);
+    assert_eq!(reader.pull().await.pulled, 1);
+    assert_eq!(reader.text("audit/main.rs").await, "fn main() {}");
+    assert!(!reader.has("src/main.rs"));
+    reader.rename("audit/main.rs", "lib/x.rs");
+    assert!(reader.push().await.settled);
+    peer.pull().await;
+    assert_eq!(peer.text("lib/x.rs").await, "fn main() {}");
+    assert!(!peer.has("audit/main.rs"));
+}
+
+async fn a_shard_goes_with_its_last_entry(world: World) {
+    world.put_fixture("bucket-v2").await;
+    let (peer, reader) = (world.peer().await, world.peer().await);
+    let of_shard = world.json("_index/audit.json").await;
+    for key in of_shard["entries"].as_object().unwrap().keys() {
+        peer.remove(key);
+    }
+    assert!(peer.push().await.settled);
+    assert!(world.object("_index/audit.json").await.is_none());
+    let meta = world.json("_index/_meta.json").await;
+    assert!(!meta["partitions"].as_array().unwrap().contains(&"audit".into()));
+    assert!(reader.pull().await.vanished > 0);
+    assert_eq!(reader.files(), peer.files());
+    peer.write("audit/again", "x");
+    assert!(peer.push().await.settled);
+    assert_eq!(world.peer().await.text("audit/again").await, "x");
+}
+
+async fn a_pull_reads_the_shards_that_changed(world: World) {
+    world.put_fixture("bucket-v2").await;
+    let (writer, reader) = (world.peer().await, world.peer().await);
+    assert!(reader.push().await.settled);
+    reader.forget_requests();
+    for _ in 0..2 {
+        reader.pull().await;
+        assert!(reader.push().await.settled);
+        let mut asked = reader.requests();
+        asked.sort_unstable();
+        let look = ["head _control/bayou/index.json", "head _index/_meta.json"];
+        assert_eq!(asked, [look[0], look[0], look[1], look[1]], "nothing to do is a look each");
+    }
+    writer.write("audit/new", "x");
+    assert!(writer.push().await.settled);
+    reader.pull().await;
+    let asked = reader.requests();
+    let read: Vec<_> = asked.iter().filter(|one| one.starts_with("get")).collect();
+    assert_eq!(read, ["get _index/_meta.json", "get _index/audit.json"], "{asked:?}");
+    assert_eq!(reader.text("audit/new").await, "x");
+
+    let (folder, _home) = reader.stop();
+    let again = world.peer_with(PeerOptions { folder: Some(folder), ..PeerOptions::default() }).await;
+    assert_eq!(again.text("audit/new").await, "x");
+    again.write("audit/more", "y");
+    again.forget_requests();
+    assert!(again.push().await.settled);
+    let asked = again.requests();
+    let shards = asked.iter().filter(|one| one.starts_with("get _index/") && !one.contains("_meta"));
+    assert_eq!(shards.collect::<Vec<_>>(), ["get _index/audit.json"], "{asked:?}");
+}
+
+async fn a_shard_that_a_meta_forgot_is_taken_in(world: World) {
+    world.put_fixture("bucket-v2").await;
+    let mut shard = world.json("_index/audit.json").await;
+    shard["entries"]["audit/gone"] = serde_json::json!({"key": "audit/gone", "size": 1});
+    world.put("_index/audit.json", serde_json::to_vec(&shard).unwrap()).await;
+    let mut meta = world.json("_index/_meta.json").await;
+    meta["partitions"].as_array_mut().unwrap().retain(|name| name != "audit");
+    world.put("_index/_meta.json", serde_json::to_vec(&meta).unwrap()).await;
     let peer = world.peer().await;
-    assert!(peer.cache.read_only_reason().is_some(), "a meta of the future says nothing");
+    assert!(!peer.has("audit/2026-08-01.jsonl"));
+    peer.write("audit/new", "x");
+    peer.push().await;
+    let entries = world.json("_index/audit.json").await["entries"].clone();
+    let mut names: Vec<_> = entries.as_object().unwrap().keys().collect();
+    names.sort_unstable();
+    assert_eq!(names, ["audit/2026-08-01.jsonl", "audit/new"], "as far as their objects are there");
+    assert!(
+        world.json("_index/_meta.json").await["partitions"].as_array().unwrap().contains(&"audit".into())
+    );
+    assert!(world.peer().await.has("audit/2026-08-01.jsonl"));
+}
+
+async fn a_shard_that_was_written_without_its_meta_is_found(world: World) {
+    world.put_fixture("bucket-v2").await;
+    let reader = world.peer().await;
+    world.put("audit/left", "x").await;
+    let mut shard = world.json("_index/audit.json").await;
+    shard["entries"]["audit/left"] = serde_json::json!({"key": "audit/left", "size": 1});
+    world.put("_index/audit.json", serde_json::to_vec(&shard).unwrap()).await;
+    reader.pull().await;
+    assert!(!reader.has("audit/left"), "the counter did not grow");
+    world.clock.advance(Duration::from_secs(301));
+    assert_eq!(reader.pull().await.pulled, 1);
+    assert!(world.peer().await.has("audit/left"), "who comes later sees it at once");
+}
+
+async fn a_migration_under_a_running_machine_is_noticed(world: World) {
+    let (peer, other) = (world.peer().await, world.peer().await);
+    peer.write("audit/a", "1");
+    peer.push().await;
+    other.pull().await;
+    let entries = world.index().await["entries"].clone();
+    let shard = serde_json::json!({"version": 1, "entries": entries});
+    world.put("_index/audit.json", serde_json::to_vec(&shard).unwrap()).await;
+    world.put("_index/_meta.json", r#"{"version":2,"partitions":["audit"],"commitSeq":1}"#).await;
+    peer.write("audit/b", "2");
+    assert!(peer.push().await.settled);
+    assert_eq!(world.index_keys().await, ["audit/a"], "the monolith is not the index any more");
+    assert!(world.json("_index/audit.json").await["entries"]["audit/b"].is_object());
+    world.clock.advance(Duration::from_secs(31));
+    assert_eq!(other.pull().await.pulled, 1);
+    assert_eq!(other.text("audit/b").await, "2");
+}
+
+async fn shards_that_lost_their_meta_are_the_index_still(world: World) {
+    for unusable in [None, Some("index/meta-v3-unknown.json"), Some("index/v1-corrupt.json")] {
+        for key in world.keys().await {
+            world.delete(&key).await;
+        }
+        world.put_fixture("bucket-v2").await;
+        world.delete("_index/_meta.json").await;
+        if let Some(unusable) = unusable {
+            world.put("_index/_meta.json", std::fs::read(fixture(unusable)).unwrap()).await;
+        }
+        // The monolith is old: it names an object that is gone, and one that no shard names.
+        world.put("audit/kept", "x").await;
+        world
+            .edit_index(|entries| {
+                entries.insert("audit/kept".to_owned(), serde_json::json!({"size": 1}));
+                entries.insert("audit/gone".to_owned(), serde_json::json!({"size": 1}));
+            })
+            .await;
+        let peer = world.peer().await;
+        assert!(peer.has("data/probe/m-0002/result/3/raw") && peer.has("audit/kept"));
+        assert!(!peer.has("audit/gone"));
+        assert!(peer.push().await.settled, "{unusable:?}");
+        let meta = world.json("_index/_meta.json").await;
+        assert_eq!(meta["version"], 2, "{unusable:?}");
+        assert!(meta["commitSeq"].as_u64().unwrap() > 1_000_000, "nobody remembers such a counter");
+        assert_eq!(world.peer().await.files(), peer.files());
+    }
 }
 
 async fn a_sharded_bucket_that_misses_a_shard_is_not_shown_in_part(world: World) {
@@ -164,24 +338,20 @@ async fn a_sharded_bucket_that_misses_a_shard_is_not_shown_in_part(world: World)
     assert_eq!(peer.files(), [""; 0]);
 }
 
-async fn a_bucket_that_is_locked_is_read_only(world: World) {
+async fn a_bucket_that_another_has_locked_is_written_when_it_is_free(world: World) {
     world.peer().await.push().await;
     let lock = std::fs::read(fixture("locks/global-solo__.datastore.lock")).unwrap();
     let holder: Value = serde_json::from_slice(&lock).unwrap();
-    world.put(".datastore.lock", lock).await;
-    let peer = world.peer().await;
-    let reason = peer.cache.read_only_reason().unwrap();
-    assert!(reason.contains(holder["holder"].as_str().unwrap()), "{reason}");
-}
-
-async fn a_lock_that_is_dead_does_not_matter(world: World) {
-    let lock = std::fs::read(fixture("locks/global-solo__.datastore.lock")).unwrap();
-    world.put(".datastore.lock", lock).await;
-    world.clock.advance(Duration::from_secs(3600));
-    let peer = world.peer().await;
-    assert_eq!(peer.cache.read_only_reason(), None);
+    world.put(LOCK, lock).await;
+    let timeout = Duration::from_millis(300);
+    let peer = world.peer_with(PeerOptions { timeout, ..PeerOptions::default() }).await;
     peer.write("a", "x");
-    assert!(peer.push().await.settled);
+    let text = describe(&peer.fsync("a").await.unwrap_err());
+    assert!(text.contains(holder["holder"].as_str().unwrap()), "{text}");
+    assert_eq!(peer.pending(), ["a"]);
+    world.delete(LOCK).await;
+    peer.fsync("a").await.unwrap();
     assert_eq!(world.index_keys().await, ["a"]);
-    assert!(world.object(".datastore.lock").await.is_some(), "it is not ours to remove");
+    peer.sync.lock().idle().await;
+    assert!(world.object(LOCK).await.is_none(), "it is given back");
 }

@@ -81,12 +81,17 @@ async fn fsync_of_a_small_file_is_its_object_and_the_index(world: World) {
 
     peer.write("second", "2");
     peer.fsync("second").await.unwrap();
-    assert_eq!(peer.requests(), ["put second".to_owned(), format!("put {INDEX}")]);
+    let commit = ["put second", "head _index/_meta.json", &format!("put {INDEX}")];
+    assert_eq!(peer.requests(), commit);
     peer.write("second", "two");
     peer.fsync("second").await.unwrap();
-    assert_eq!(peer.requests(), ["put second".to_owned(), format!("put {INDEX}")]);
+    assert_eq!(peer.requests(), commit);
     peer.fsync("second").await.unwrap();
     assert_eq!(peer.requests(), [""; 0], "what is durable needs no request");
+    peer.lock_requests().await;
+    peer.write("second", "three");
+    peer.fsync("second").await.unwrap();
+    assert_eq!(peer.lock_requests().await, ["put", "get", "delete"], "taken, looked at, given back");
 }
 
 async fn many_files_are_committed_together(world: World) {
@@ -191,7 +196,8 @@ async fn a_pull_that_finds_one_new_file_reads_the_index_once(world: World) {
     writer.write("b", "new");
     writer.push().await;
     assert_eq!(reader.pull().await.pulled, 1);
-    assert_eq!(reader.requests(), [format!("head {INDEX}"), format!("get {INDEX}")]);
+    let asked = [format!("head {INDEX}"), "get _index/_meta.json".to_owned(), format!("get {INDEX}")];
+    assert_eq!(reader.requests(), asked);
     assert_eq!(reader.text("b").await, "new");
 }
 

@@ -178,7 +178,7 @@ async fn rule_2_equality_that_was_seen_is_proof_though_nothing_was_sent(world: W
     let reader = world.peer().await;
     assert!(!reader.is_clean());
     assert!(reader.push().await.settled);
-    assert_eq!(reader.store.count("put"), 0);
+    assert_eq!(reader.count("put"), 0);
     let version = world.version(INDEX).await.unwrap();
     assert!(reader.cache.watermark().is_clean_at(version.as_str()));
 }

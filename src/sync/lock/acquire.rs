@@ -64,6 +64,7 @@ impl Attempt {
 
     /// Tries until the lock is ours, the time is up or nobody waits for `answer` (`None`).
     pub(super) async fn run(mut self, answer: &oneshot::Sender<Result<Held>>) -> Option<Result<Lease>> {
+        self.place.remember(&self.nonce);
         // Where conditions are ignored, nothing is created over what was not looked for.
         let mut seems_free = self.place.conditions.put;
         loop {

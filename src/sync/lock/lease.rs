@@ -174,11 +174,22 @@ impl Lease {
         if self.is_lost() {
             return;
         }
-        if let Err(error) = self.remove(&written).await {
-            let key = &self.place.key;
-            tracing::warn!(%key, %error, "The lock of the bucket could not be given back: it lapses by itself");
-            self.place.memory.lock().abandoned.push(self.nonce.clone());
+        let mut pause = RELEASE_PAUSES.0;
+        for _ in 0..MOST_RELEASES {
+            match self.remove(&written).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::debug!(key = %self.place.key, %error, "The lock is not given back yet");
+                    if !error.kind.is_transient() {
+                        break;
+                    }
+                }
+            }
+            self.place.clock.sleep(jitter((pause / 2, pause))).await;
+            pause = (pause * 2).min(RELEASE_PAUSES.1);
         }
+        tracing::warn!(key = %self.place.key, "The lock of the bucket could not be given back: it lapses by itself");
+        self.place.memory.lock().abandoned.push(self.nonce.clone());
     }
 
     async fn remove(&self, written: &Written) -> store::Result<()> {
@@ -220,6 +231,10 @@ impl Lease {
         Ok(())
     }
 }
+
+/// How often a release is tried, and the first and longest pause between: others wait for it.
+const MOST_RELEASES: u32 = 20;
+const RELEASE_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// How long it takes until one may rely on what others did at the same time.
 pub(super) const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(500));

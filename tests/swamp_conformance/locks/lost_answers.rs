@@ -101,10 +101,12 @@ async fn a_release_that_fails_does_not_keep_its_own_process_out(world: World) {
     let client = patient(&world);
     let refused = Action::Refuse(Refusal::internal_error());
     let held = turning(&world, client.lock.hold()).await.unwrap();
-    world.server().fault(Fault::on(Op::DeleteObject, refused).key(LOCK).first(1));
+    let fault = world.server().fault(Fault::on(Op::DeleteObject, refused).key(LOCK));
     drop(held);
     turning(&world, client.lock.idle()).await;
+    assert!(fault.fired() > 1, "it is tried again");
     assert!(seen(&world).await.is_some());
+    fault.remove();
     let again = turning(&world, client.lock.hold()).await.unwrap();
     again.check().await.unwrap();
 }
