@@ -112,6 +112,9 @@ pub struct Cache {
     local_bytes: AtomicU64,
     since_look: eviction::SinceLook,
     applied: Mutex<Option<String>>,
+    /// Whether something of the index was left out that is to be shown now: nothing counts as
+    /// applied until all of it is taken over again.
+    show_again: AtomicBool,
     read_only: Mutex<Option<String>>,
     frozen: AtomicBool,
     _lock: FolderLock,
@@ -174,6 +177,7 @@ impl Cache {
     /// Notes which version of the index the tree is up to.
     pub fn note_applied(&self, fingerprint: Option<&str>) -> Result<()> {
         let mut applied = self.applied.lock();
+        let fingerprint = fingerprint.filter(|_| !self.show_again.load(Ordering::Acquire));
         if applied.as_deref() != fingerprint {
             let text = fingerprint.unwrap_or_default().to_owned();
             self.catalog.note(&[RowOp::Setting(APPLIED.to_owned(), text)])?;
@@ -185,6 +189,7 @@ impl Cache {
     /// As [`Cache::note_applied`], but the next process takes the index over anew.
     pub fn note_applied_for_now(&self, fingerprint: Option<&str>) -> Result<()> {
         let mut applied = self.applied.lock();
+        let fingerprint = fingerprint.filter(|_| !self.show_again.load(Ordering::Acquire));
         self.catalog.note(&[RowOp::Setting(APPLIED.to_owned(), String::new())])?;
         *applied = fingerprint.map(str::to_owned);
         Ok(())

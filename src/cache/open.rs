@@ -72,6 +72,7 @@ impl Cache {
             local_bytes: AtomicU64::new(0),
             since_look: super::eviction::SinceLook::default(),
             applied: Mutex::new(applied),
+            show_again: AtomicBool::new(false),
             read_only: Mutex::new(None),
             frozen: AtomicBool::new(false),
             _lock: lock,

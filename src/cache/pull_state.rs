@@ -5,6 +5,7 @@
 //! that an open file never mixes two versions. Nothing here marks the cache dirty.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use super::error::Result;
 use super::names::Names;
@@ -66,6 +67,7 @@ impl Cache {
         folders: &[(String, Attributes)],
         covers: &dyn Fn(&str) -> bool,
     ) -> Result<Pulled> {
+        self.show_again.store(false, Ordering::Release);
         let mut pulled = Pulled::default();
         for some in folders.chunks(ROWS_A_HOLD) {
             let mut names = self.names.write();
@@ -82,13 +84,10 @@ impl Cache {
         for some in files.chunks(ROWS_A_HOLD) {
             let mut names = self.names.write();
             for (key, entry) in some {
-                if !names.is_within(key.as_str()) {
-                    continue;
+                let is_here = names.is_within(key.as_str());
+                if is_here && !self.is_removed_here(&mut names, key, entry)? {
+                    self.apply_entry(&mut names, key, entry, (&known, &mut pulled))?;
                 }
-                if names.name(key.as_str()).is_none() {
-                    self.make_way(&mut names, key.as_str(), &known)?;
-                }
-                self.apply_entry(&mut names, key, entry, &mut pulled)?;
             }
         }
         pulled.vanished = self.names_not_in(known);
@@ -96,9 +95,14 @@ impl Cache {
     }
 
     /// Has the next pull take the index over again, if a name went under which others put
-    /// something since.
+    /// something since, or may have.
     pub(super) fn show_again(&self, moved_on: bool) -> Result<()> {
-        if moved_on { self.note_applied(None) } else { Ok(()) }
+        if moved_on {
+            // Before it is noted: a pull that is under way may have passed the name already.
+            self.show_again.store(true, Ordering::Release);
+            self.note_applied(None)?;
+        }
+        Ok(())
     }
 
     fn names_not_in(&self, known: impl Fn(&str) -> bool) -> Vec<Path> {
@@ -110,31 +114,33 @@ impl Cache {
         names.all().filter(gone).map(|(path, _)| Path::clone(path)).collect()
     }
 
+    /// Returns whether an entry is what was removed here and only waits to be removed there.
+    fn is_removed_here(&self, names: &mut Names, key: &DataKey, entry: &Entry) -> Result<bool> {
+        let path = key.shared();
+        let Some(remote) = Remote::of_entry(entry) else { return Ok(true) };
+        let Some(tombstone) = names.tombstone(&path).filter(|_| names.name(&path).is_none()) else {
+            return Ok(false);
+        };
+        if tombstone.means(&remote) || (!tombstone.had_entry() && tombstone.uploading.is_some()) {
+            return Ok(true);
+        }
+        tracing::info!(%path, "Removed here and changed elsewhere: it comes back");
+        let left = Tombstone { folder: tombstone.folder, ..Tombstone::default() };
+        self.commit(names, vec![left.noted_at(&path)])?;
+        Ok(false)
+    }
+
     fn apply_entry(
         &self,
         names: &mut Names,
         key: &DataKey,
         entry: &Entry,
-        pulled: &mut Pulled,
+        (known, pulled): (&HashSet<&str>, &mut Pulled),
     ) -> Result<()> {
         let Some(remote) = Remote::of_entry(entry) else { return Ok(()) };
         let path = key.shared();
-        if names.name(&path).is_none()
-            && let Some(tombstone) = names.tombstone(&path)
-        {
-            let nothing_indexed = tombstone.remote.is_none() && tombstone.indexed.is_none();
-            if tombstone.means(&remote) || (nothing_indexed && tombstone.uploading.is_some()) {
-                return Ok(());
-            }
-            let folder = tombstone.folder.then(|| Tombstone { folder: true, ..Tombstone::default() });
-            tracing::info!(%path, "Removed here and changed elsewhere: it comes back");
-            self.commit(
-                names,
-                vec![match folder {
-                    Some(folder) => RowOp::Tombstone(Path::clone(&path), Box::new(folder)),
-                    None => RowOp::NoTombstone(Path::clone(&path)),
-                }],
-            )?;
+        if names.name(&path).is_none() {
+            self.make_way(names, &path, known)?;
         }
         let Ok((name, inode)) = names.at(&path) else {
             return self.add_remote(names, &path, (entry, remote), pulled);
@@ -242,7 +248,8 @@ impl Cache {
     /// it. A file that is dirty here stays.
     pub fn apply_vanished(&self, path: &Path, known: &Option<Remote>) -> Result<()> {
         let mut names = self.names.write();
-        let is_known = |(name, inode): (&Name, &Inode)| !inode.is_folder() && name.remote == *known;
+        let is_known =
+            |(name, inode): (&Name, &Inode)| !inode.is_folder() && known.is_some() && name.remote == *known;
         if !names.at(path).is_ok_and(is_known) {
             return Ok(());
         }
@@ -251,7 +258,10 @@ impl Cache {
         if names.is_dirty(path) && name.pushed != Some(inode.stamp) {
             let mut ours = name.clone();
             ours.remote = None;
-            ours.base = None;
+            // What we put there since is not what was gone.
+            if name.uploaded.is_none() && name.uploading.is_none() {
+                ours.base = None;
+            }
             return self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(ours))]);
         }
         let ino = name.ino;

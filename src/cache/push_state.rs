@@ -234,6 +234,7 @@ impl Cache {
             noted.uploading = None;
             noted.remote = Some(uploaded.remote);
             self.commit(&mut names, vec![RowOp::Tombstone(Path::clone(path), Box::new(noted))])?;
+            self.show_again(true)?;
         }
         reached(Step::UploadedNoted);
         Ok(())
@@ -251,7 +252,8 @@ impl Cache {
         if let Some(tombstone) = names.tombstone(path).filter(|t| mine(&t.uploading)) {
             let mut noted = tombstone.clone();
             noted.uploading = None;
-            return self.commit(&mut names, vec![RowOp::Tombstone(Path::clone(path), Box::new(noted))]);
+            self.commit(&mut names, vec![RowOp::Tombstone(Path::clone(path), Box::new(noted))])?;
+            return self.show_again(true);
         }
         Ok(())
     }
@@ -299,33 +301,28 @@ impl Cache {
         self.commit(&mut names, group)
     }
 
-    /// Notes that the index has let go of a removed name; `object` says whether an object is
-    /// left to delete.
-    pub fn note_unindexed(&self, path: &Path, object_left: bool) -> Result<()> {
+    /// Notes that the index has let go of what was removed. What was removed under the same
+    /// name since is not that.
+    pub fn note_unindexed(&self, path: &Path, removed: &Tombstone) -> Result<()> {
         let mut names = self.names.write();
         let Some(tombstone) = names.tombstone(path) else {
-            return self.forget_version(&mut names, path, |name| name.remote = None);
+            return self.forget_version(&mut names, path, |name| removed.forget(&mut name.remote));
         };
-        if !object_left {
-            return self.commit(&mut names, vec![RowOp::NoTombstone(Path::clone(path))]);
-        }
-        let mut noted = tombstone.clone();
-        noted.unindexed = true;
-        noted.folder = false;
-        noted.indexed = None;
-        self.commit(&mut names, vec![RowOp::Tombstone(Path::clone(path), Box::new(noted))])
+        let left = tombstone.without_entry(removed);
+        self.commit(&mut names, vec![left.noted_at(path)])
     }
 
     /// Notes that a removed name's object is gone from the bucket.
-    pub fn note_deleted(&self, path: &Path) -> Result<()> {
+    pub fn note_deleted(&self, path: &Path, removed: &Tombstone) -> Result<()> {
         let mut names = self.names.write();
         self.forget_version(&mut names, path, |name| {
-            (name.remote, name.base, name.uploaded) = (None, None, None);
+            removed.forget(&mut name.remote);
+            removed.forget(&mut name.base);
+            name.uploaded.take_if(|uploaded| removed.means(&uploaded.remote));
         })?;
-        if names.tombstone(path).is_none() {
-            return Ok(());
-        }
-        self.commit(&mut names, vec![RowOp::NoTombstone(Path::clone(path))])
+        let Some(tombstone) = names.tombstone(path) else { return Ok(()) };
+        let left = tombstone.without_object(removed);
+        self.commit(&mut names, vec![left.noted_at(path)])
     }
 
     /// Notes of a name that was made anew while its old object was being removed what is gone.

@@ -3,7 +3,7 @@
 //! The new name is pushed before the old one goes: the old name's tombstone says where the
 //! file went. What the new name displaces becomes the version that its push replaces.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::Cache;
 use super::error::{CacheError, Result};
@@ -13,9 +13,6 @@ use super::tombstones::{bury, has_record, name_over};
 use crate::model::internal_name::{NameClass, classify};
 use crate::model::key::{MAX_NAME_BYTES, Refusal};
 use crate::os::crash_point::{Step, reached};
-
-/// Tombstones by the new name that they wait for.
-type Followers<'a> = BTreeMap<&'a Path, Vec<(&'a Path, &'a Tombstone)>>;
 
 /// Whether a rename may take an existing name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +48,11 @@ impl Cache {
         let moved_on = names.below(&from).any(|(_, name)| name.has_moved_on())
             || names.name(&from).is_some_and(Name::has_moved_on);
         let moves = plan_moves(&names, &from, &to);
-        let followers = followers(&names);
         let mut group = Vec::new();
         for (old, new) in &moves {
-            move_one(&names, old, new, &followers, &mut group)?;
+            move_one(&names, old, new, &mut group)?;
         }
+        follow(&names, &moves, &mut group);
         if !local && names::split(&to).0 != names::split(&from).0 {
             group.extend(self.keep_emptied_folder(&names, &from));
         }
@@ -147,24 +144,36 @@ fn plan_moves(names: &Names, from: &Path, to: &Path) -> Vec<(Path, Path)> {
     std::iter::once((Path::clone(from), Path::clone(to))).chain(below).collect()
 }
 
-/// Returns the tombstones of names that were renamed, by the name that they wait for.
-fn followers(names: &Names) -> Followers<'_> {
-    let mut waiting = Followers::new();
-    for (path, tombstone) in names.tombstones() {
-        if let Some(to) = &tombstone.moved_to {
-            waiting.entry(to).or_default().push((path, tombstone));
+/// Has the tombstones that wait for a name that moves wait for its new name, as the group
+/// leaves them: it may have taken something from them, or added to them.
+fn follow(names: &Names, moves: &[(Path, Path)], group: &mut Vec<RowOp>) {
+    let moved: HashMap<&Path, &Path> = moves.iter().map(|(from, to)| (from, to)).collect();
+    let mut left: HashMap<Path, usize> = HashMap::new();
+    for (at, op) in group.iter().enumerate() {
+        if let RowOp::Tombstone(path, _) | RowOp::NoTombstone(path) = op {
+            left.insert(Path::clone(path), at);
         }
     }
-    waiting
+    for (path, tombstone) in names.tombstones() {
+        let Some((from, to)) = tombstone.moved_to.as_ref().and_then(|from| Some((from, *moved.get(from)?)))
+        else {
+            continue;
+        };
+        match left.get(path).map(|&at| &mut group[at]) {
+            Some(RowOp::Tombstone(_, row)) if row.moved_to.as_ref() == Some(from) => {
+                // A file that comes back to where it was has nothing there to wait for.
+                row.moved_to = Some(to).filter(|to| *to != path).cloned();
+            }
+            Some(_) => {}
+            None => {
+                let follows = Tombstone { moved_to: Some(Path::clone(to)), ..tombstone.clone() };
+                group.push(RowOp::Tombstone(Path::clone(path), Box::new(follows)));
+            }
+        }
+    }
 }
 
-fn move_one(
-    names: &Names,
-    from: &Path,
-    to: &Path,
-    followers: &Followers<'_>,
-    group: &mut Vec<RowOp>,
-) -> Result<()> {
+fn move_one(names: &Names, from: &Path, to: &Path, group: &mut Vec<RowOp>) -> Result<()> {
     let (name, inode) = names.at(from)?;
     let mut moved = match names.name(to) {
         Some(displaced) => Name {
@@ -184,12 +193,6 @@ fn move_one(
     }
     group.push(RowOp::NoName(Path::clone(from)));
     bury(names, from, Some(to), group)?;
-    // A file that comes back to where it was has no tombstone there any more.
-    for (path, tombstone) in followers.get(from).into_iter().flatten().filter(|(path, _)| *path != to) {
-        let mut follows = (*tombstone).clone();
-        follows.moved_to = Some(Path::clone(to));
-        group.push(RowOp::Tombstone(Path::clone(path), Box::new(follows)));
-    }
     group.push(RowOp::Name(Path::clone(to), Box::new(moved)));
     Ok(())
 }

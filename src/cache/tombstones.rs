@@ -22,12 +22,7 @@ pub(super) fn name_over(
     } else {
         take_over(&mut name, &mut left);
     }
-    let is_needed =
-        left.folder || left.remote.is_some() || left.indexed.is_some() || left.uploading.is_some();
-    group.push(match is_needed {
-        true => RowOp::Tombstone(Path::clone(path), Box::new(left)),
-        false => RowOp::NoTombstone(Path::clone(path)),
-    });
+    group.push(left.noted_at(path));
     name
 }
 
@@ -39,6 +34,41 @@ fn take_over(name: &mut Name, left: &mut Tombstone) {
     let is_same = |(indexed, object): (&Remote, &Remote)| indexed.is_same_as(object);
     if !name.remote.as_ref().zip(name.base.as_ref()).is_some_and(is_same) {
         name.uploaded = name.base.clone().map(Uploaded::by_another);
+    }
+}
+
+impl Tombstone {
+    /// Returns whether the index had an entry of what was removed, or may have had.
+    pub fn had_entry(&self) -> bool {
+        self.remote.is_some() || self.indexed.is_some()
+    }
+
+    /// Forgets a version that was removed.
+    pub(super) fn forget(&self, version: &mut Option<Remote>) {
+        version.take_if(|version| self.means(version));
+    }
+
+    /// Returns what is left of it when the index has let go of what `removed` says: that is
+    /// less if something else was removed under the same name meanwhile.
+    pub(super) fn without_entry(&self, removed: &Tombstone) -> Tombstone {
+        let is_gone = |indexed: &Remote| removed.had_entry() && removed.means(indexed);
+        let indexed = self.indexed.clone().filter(|indexed| !is_gone(indexed));
+        let unindexed = self.unindexed || (removed.had_entry() && indexed.is_none());
+        Tombstone { folder: self.folder && !removed.folder, indexed, unindexed, ..self.clone() }
+    }
+
+    /// Returns what is left of it when the object that `removed` says is gone.
+    pub(super) fn without_object(&self, removed: &Tombstone) -> Tombstone {
+        let is_gone = |object: &Remote| removed.remote.as_ref().is_some_and(|gone| gone.is_same_as(object));
+        Tombstone { remote: self.remote.clone().filter(|object| !is_gone(object)), ..self.clone() }
+    }
+
+    /// Returns the note that this is what the removed names at a path have left behind.
+    pub(super) fn noted_at(self, path: &Path) -> RowOp {
+        match self.folder || self.had_entry() || self.uploading.is_some() {
+            true => RowOp::Tombstone(Path::clone(path), Box::new(self)),
+            false => RowOp::NoTombstone(Path::clone(path)),
+        }
     }
 }
 

@@ -36,7 +36,7 @@ impl Removal {
         if self.tombstone.folder {
             changes.push(Change::RemoveFolder(Path::clone(&self.path)));
         }
-        if self.tombstone.remote.is_some() || self.tombstone.indexed.is_some() {
+        if self.tombstone.had_entry() {
             changes.push(Change::Remove(Path::clone(&self.path), Box::new(self.tombstone.clone())));
         }
         changes
@@ -94,10 +94,9 @@ impl SyncService {
     async fn delete_object(&self, removal: Removal) -> Result<()> {
         let path = &removal.path;
         let noted = |failed| SyncError::cache(format!("Noting the removal of {path}"))(failed);
-        let object_left = removal.tombstone.remote.is_some();
-        self.cache.note_unindexed(path, object_left).map_err(noted)?;
+        self.cache.note_unindexed(path, &removal.tombstone).map_err(noted)?;
         reached(Step::CommitNoted);
-        if !object_left {
+        if removal.tombstone.remote.is_none() {
             return Ok(());
         }
         self.keep_what_was(path).await?;
@@ -111,7 +110,7 @@ impl SyncService {
             }
         }
         reached(Step::ObjectDeleted);
-        self.cache.note_deleted(path).map_err(noted)
+        self.cache.note_deleted(path, &removal.tombstone).map_err(noted)
     }
 
     /// Returns the condition for the delete; `None` if the object is not the one that was removed.

@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use bayou::cache::listing::EntryKind;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -18,6 +20,8 @@ const NAMES: [&str; 12] =
 const MAX_OFFSET: u64 = 300_000;
 const MAX_WRITE: u64 = 100_000;
 const KEPT_OPEN: usize = 4;
+/// How many mounts are tried at once where syncs and calls are to meet.
+const AT_ONCE: usize = 4;
 
 /// Draws the same numbers for the same seed.
 struct Dice(u64);
@@ -241,6 +245,14 @@ fn check_elsewhere(seed: u64, world: &World, model: &Side) {
     }
 }
 
+/// Returns the usual seeds, or those that `BAYOU_SEEDS=FROM+COUNT` asks for.
+fn seeds(usual: Range<u64>) -> Range<u64> {
+    let asked = std::env::var("BAYOU_SEEDS").ok();
+    let asked = asked.as_deref().and_then(|text| text.split_once('+'));
+    let asked = asked.and_then(|(from, count)| Some((from.parse::<u64>().ok()?, count.parse::<u64>().ok()?)));
+    asked.map_or(usual, |(from, count)| from..from + count)
+}
+
 #[test]
 fn the_mount_answers_like_the_local_disk() {
     let world = World::new();
@@ -266,10 +278,17 @@ fn another_machine_sees_what_the_local_disk_has() {
 
 #[test]
 fn another_machine_sees_what_the_local_disk_has_though_all_was_pushed_while_it_changed() {
-    let world = World::new();
-    for seed in 100..110 {
-        let (_local, model) = world.while_it_syncs(|| compare(seed, 300, &world, |_| {}));
-        check_elsewhere(seed, &world, &model);
-        empty(&world);
-    }
+    // Several at once: a change then falls between two steps of a push more often.
+    thread::scope(|scope| {
+        for turn in 0..AT_ONCE {
+            scope.spawn(move || {
+                let world = World::new();
+                for seed in seeds(100..580).skip(turn).step_by(AT_ONCE) {
+                    let (_local, model) = world.while_it_syncs(|| compare(seed, 300, &world, |_| {}));
+                    check_elsewhere(seed, &world, &model);
+                    empty(&world);
+                }
+            });
+        }
+    });
 }

@@ -117,7 +117,7 @@ impl World {
     /// Pushes everything, and returns what the other machine then sees.
     pub(crate) fn seen_elsewhere(&self) -> BTreeMap<String, (EntryKind, u32, Vec<u8>)> {
         self.runtime.block_on(async {
-            assert!(self.sync.push().await.unwrap().settled);
+            assert!(self.sync.push().await.unwrap().settled, "{:?}", self.cache.all_pending());
             self.other.sync.pull().await.unwrap();
             self.other.tree().await
         })

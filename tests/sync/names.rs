@@ -10,7 +10,44 @@ on_both_stores!(
     renamed_over_a_file_that_was_edited_there_both_are_kept,
     a_file_that_became_a_folder_there_is_a_folder_here,
     a_folder_that_became_a_file_there_is_a_file_here,
+    a_file_is_not_hidden_by_names_that_were_removed_below_it,
+    a_folder_that_is_moved_to_where_its_parent_was_keeps_its_attributes,
 );
+
+async fn a_file_is_not_hidden_by_names_that_were_removed_below_it(world: World) {
+    let here = world.peer().await;
+    here.write("a/x", "1");
+    here.push().await;
+    here.rename("a", "b");
+    here.write("a", "2");
+    here.sync.push_names(vec!["a".into()]).await.unwrap();
+    assert_eq!(world.index_keys().await, ["a", "a/x"]);
+    // Another client writes the index anew, in another order.
+    let reorder = |entries: &mut serde_json::Map<_, _>| {
+        let below = entries.remove("a/x").unwrap();
+        entries.insert("a/x".to_owned(), below);
+    };
+    world.edit_index(reorder).await;
+    here.pull().await;
+    assert_eq!(here.files(), ["a", "b/x"]);
+    assert!(here.push().await.settled);
+    assert_eq!(world.peer().await.files(), ["a", "b/x"]);
+}
+
+async fn a_folder_that_is_moved_to_where_its_parent_was_keeps_its_attributes(world: World) {
+    let here = world.peer().await;
+    here.mkdir("b/x");
+    here.chmod("b", 0o700);
+    here.push().await;
+    here.rename("b", "t");
+    here.mkdir("b");
+    here.rename("t", "b/x");
+    assert!(here.push().await.settled);
+    let fresh = world.peer().await;
+    assert_eq!(fresh.tree(), ["b/", "b/x/", "b/x/x/"]);
+    assert_eq!(fresh.cache.attr(fresh.ino("b/x")).unwrap().mode, 0o700);
+    assert_eq!(fresh.cache.attr(fresh.ino("b")).unwrap().mode, 0o755);
+}
 
 async fn renamed_here_and_edited_there_nothing_is_lost(world: World) {
     let there = world.peer().await;

@@ -203,3 +203,28 @@ async fn every_delete_carries_the_version_that_was_removed() {
     assert!(deletes.iter().all(|one| one.if_match.as_deref().unwrap().contains(version.as_str())));
     assert_eq!(world.object("f").await.unwrap(), "theirs");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_removed_while_a_folder_of_its_name_is_let_go_is_gone() {
+    let world = World::s3().await;
+    let peer = Arc::new(world.peer().await);
+    peer.mkdir("f");
+    peer.push().await;
+    peer.rmdir("f");
+    peer.write("f", "a file now");
+    peer.fsync("f").await.unwrap();
+    let gate = Gate::new();
+    world.server().fault(Fault::on(Op::PutObject, Action::Hold(gate.clone())).key(INDEX).first(1));
+    let pushing = tokio::spawn({
+        let peer = Arc::clone(&peer);
+        async move { peer.sync.push_pending().await }
+    });
+    gate.wait_for(1).await;
+    peer.remove("f");
+    gate.open();
+    pushing.await.unwrap().unwrap();
+    assert!(peer.push().await.settled);
+    assert_eq!(world.data_keys().await, [""; 0]);
+    assert_eq!(world.index_keys().await, [""; 0]);
+    assert_eq!(world.peer().await.files(), [""; 0]);
+}
