@@ -135,7 +135,7 @@ impl Cache {
         names: &mut Names,
         key: &DataKey,
         entry: &Entry,
-        (known, pulled): (&HashSet<&str>, &mut Pulled),
+        (known, pulled): (&dyn Fn(&str) -> bool, &mut Pulled),
     ) -> Result<()> {
         let Some(remote) = Remote::of_entry(entry) else { return Ok(()) };
         let path = key.shared();
