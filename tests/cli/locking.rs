@@ -5,7 +5,10 @@ use std::fs;
 use bayou_test_server::{Options, S3Server};
 use serde_json::Value;
 
-use crate::person::{Person, write};
+use crate::person::{Person, write, write_synced};
+
+/// "Input/output error".
+const EIO: i32 = 5;
 
 const THEIRS: &str = "{\n  \"holder\": \"alice@build-3\",\n  \"hostname\": \"build-3\",\n  \"pid\": 4711,\n  \
     \"acquiredAt\": \"2026-08-01T09:31:12.500Z\",\n  \"ttlMs\": 30000,\n  \"nonce\": \"n-1\"\n}";
@@ -95,4 +98,23 @@ fn a_lock_is_below_the_prefix_and_a_bucket_that_is_not_there_is_named() {
     assert_eq!(server.keys("bucket"), [".datastore.lock"]);
     person.run(&["lock", "status", "s3://nowhere"]).fails_with(7, &["s3://nowhere does not exist"]);
     assert_eq!(person.run(&["lock"]).code, 1);
+}
+
+#[test]
+fn fsync_waits_for_another_holder_then_fails_and_the_log_names_it() {
+    let person = Person::new();
+    let source = person.source();
+    person.mount(&source, &["--timeout=3s", "--write-back=1h", "--refresh=0"]);
+    put(&person, ".datastore.lock", &THEIRS.replace("30000", "3600000"));
+    let refused = write_synced(person.mnt("f"), b"ours").unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(EIO));
+    let log = fs::read_to_string(person.cache().join("state/bayou.log")).unwrap();
+    assert!(log.contains("alice@build-3 (pid 4711)"), "{log}");
+    assert_eq!(person.status()["dirty"]["files"], 1);
+
+    person.run(&["lock", "release", &source, "--force"]).says(&["Broke the lock"]);
+    person.run(&["sync", &source]).says(&["Pushed 1 file"]);
+    assert_eq!(fs::read(person.bucket("f")).unwrap(), b"ours");
+    assert_eq!(person.umount().code, 0);
+    assert!(!person.bucket(".datastore.lock").exists(), "no lock is left behind");
 }

@@ -41,6 +41,7 @@ macro_rules! on_servers {
 }
 
 mod breaking;
+mod commits;
 mod fencing;
 mod holding;
 mod lost_answers;
