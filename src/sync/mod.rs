@@ -27,12 +27,14 @@ mod entries;
 pub mod error;
 pub mod index;
 pub mod key_locks;
+pub mod lazy;
 pub mod lock;
 pub mod pull;
 pub mod push;
 pub mod schedule;
 pub mod scope;
 pub mod settle;
+pub mod two_phase;
 pub mod upload;
 pub mod upload_parts;
 

@@ -37,6 +37,17 @@ pub(super) enum Busy {
     Skip,
 }
 
+/// What uploads came to.
+#[derive(Default)]
+pub(super) struct Uploads {
+    /// What the index is to name.
+    pub ready: Vec<Ready>,
+    /// Conflict copies that were made.
+    pub conflicts: Vec<String>,
+    /// The first failure.
+    pub failed: Option<SyncError>,
+}
+
 /// A task that nobody needs when this is dropped; nor what it came to.
 struct AbortOnDrop(tokio::task::JoinHandle<Result<Held>>);
 
@@ -51,15 +62,25 @@ impl SyncService {
     ///
     /// With nothing to push this costs one HEAD.
     pub async fn push(&self) -> Result<SyncReport> {
-        if self.cache.nothing_pending() && self.is_clean().await? {
+        if self.is_all_pushed().await? {
             return Ok(SyncReport { settled: true, ..SyncReport::default() });
         }
         self.check_writable()?;
         let mut report = self.push_pending().await?;
+        report.settled = self.finish_push().await?;
+        Ok(report)
+    }
+
+    /// Returns whether nothing is to be pushed and both sides are known to be equal.
+    pub(super) async fn is_all_pushed(&self) -> Result<bool> {
+        Ok(self.cache.nothing_pending() && self.is_clean().await?)
+    }
+
+    /// Marks the cache clean if it is, when all that could be committed is.
+    pub(super) async fn finish_push(&self) -> Result<bool> {
         self.ensure_index().await?;
         self.commit_repairs().await?;
-        report.settled = self.settle().await?;
-        Ok(report)
+        self.settle().await
     }
 
     /// Pushes everything that is not in the bucket.
@@ -146,17 +167,22 @@ impl SyncService {
         busy: Busy,
     ) -> Result<SyncReport> {
         let outcome = self.try_push_batch(paths, wanted, busy).await;
-        self.note_outcome(&outcome);
+        self.note_push(&outcome);
+        outcome
+    }
+
+    /// Notes how a push went; without the right to write there is no use in going on.
+    pub(super) fn note_push<T>(&self, outcome: &Result<T>) {
+        self.note_outcome(outcome);
         if outcome.as_ref().is_err_and(|failed| failed.store_kind() == Some(ErrorKind::Denied)) {
             let reason = "the credentials may not write to the bucket; what is dirty is kept";
             self.cache.make_read_only(reason);
         }
-        outcome
     }
 
     async fn try_push_batch(
         &self,
-        mut paths: Vec<Path>,
+        paths: Vec<Path>,
         wanted: Option<HashSet<Path>>,
         busy: Busy,
     ) -> Result<SyncReport> {
@@ -165,30 +191,33 @@ impl SyncService {
         }
         self.check_writable()?;
         let _early = self.hold_lock_early(&paths);
-        // Copies of renamed objects first: their sources may be about to be replaced.
-        paths.sort_by_key(|path| !self.is_moved(path));
-        let mut report = SyncReport::default();
-        let mut ready = Vec::new();
-        let mut failed = None;
-        {
-            let mut prepared = stream::iter(paths)
-                .map(|path| self.prepare_resolved(path, busy))
-                .buffer_unordered(self.options.uploads);
-            while let Some(outcome) = prepared.next().await {
-                match outcome {
-                    Ok((some, conflicts)) => {
-                        ready.extend(some);
-                        report.conflicts.extend(conflicts);
-                    }
-                    Err(one) => failed = failed.or(Some(one)),
-                }
-            }
-        }
+        let Uploads { ready, conflicts, failed } = self.upload_all(paths, busy).await;
+        let mut report = SyncReport { conflicts, ..SyncReport::default() };
         let committed = self.commit_ready(ready, (wanted.as_ref(), busy), &mut report).await;
         match failed {
             Some(failed) => Err(failed),
             None => committed.map(|()| report),
         }
+    }
+
+    /// Brings the objects of these names into the bucket, side by side.
+    pub(super) async fn upload_all(&self, mut paths: Vec<Path>, busy: Busy) -> Uploads {
+        // Copies of renamed objects first: their sources may be about to be replaced.
+        paths.sort_by_key(|path| !self.is_moved(path));
+        let mut uploads = Uploads::default();
+        let mut prepared = stream::iter(paths)
+            .map(|path| self.prepare_resolved(path, busy))
+            .buffer_unordered(self.options.uploads);
+        while let Some(outcome) = prepared.next().await {
+            match outcome {
+                Ok((some, conflicts)) => {
+                    uploads.ready.extend(some);
+                    uploads.conflicts.extend(conflicts);
+                }
+                Err(one) => uploads.failed = uploads.failed.or(Some(one)),
+            }
+        }
+        uploads
     }
 
     /// Has the lock taken while a short push uploads; a long one must not keep others waiting.
@@ -199,7 +228,7 @@ impl SyncService {
         is_short.then(|| AbortOnDrop(tokio::spawn(async move { lock.hold().await })))
     }
 
-    async fn commit_ready(
+    pub(super) async fn commit_ready(
         &self,
         ready: Vec<Ready>,
         (wanted, busy): (Option<&HashSet<Path>>, Busy),

@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use bayou::os::clock::{Clock, SystemClock};
 use bayou_test_server::{Action, Fault, KeyPair, Options, Refusal, S3Server};
 
 use crate::person::{Person, write, write_synced};
@@ -41,6 +43,23 @@ fn h_11_no_credentials() {
     let mut person = Person::new();
     person.set("AWS_ENDPOINT_URL_S3", &server.url());
     refuses(&person, SOURCE, 8, &["s3://bucket/data", "AWS_ACCESS_KEY_ID", "--no-sign-request"]);
+}
+
+#[test]
+fn h_11_a_machine_whose_cloud_does_not_answer_is_not_waited_for() {
+    let (server, silent) = (S3Server::start(Options::default()), S3Server::start(Options::default()));
+    silent.fault(Fault::on_any(Action::Stall));
+    let mut person = Person::new();
+    person.set("AWS_ENDPOINT_URL_S3", &server.url());
+    person.set("AWS_EC2_METADATA_DISABLED", "false");
+    person.set("AWS_EC2_METADATA_SERVICE_ENDPOINT", &silent.url());
+    let begun = SystemClock.instant();
+    person
+        .run(&["sync", SOURCE])
+        .fails_with(8, &["s3://bucket/data", "Datastore session expired or without credentials"]);
+    let waited = SystemClock.instant() - begun;
+    assert!(waited < Duration::from_secs(20), "{waited:?}");
+    assert_eq!(server.count_all(), 0);
 }
 
 #[test]

@@ -20,7 +20,8 @@ fn rows() -> BTreeSet<String> {
 
 #[test]
 fn every_row_is_tested_or_does_not_apply() {
-    let mut sources = sources(&root().join("tests"));
+    let mut sources: Vec<_> =
+        ["src", "tests"].into_iter().flat_map(|folder| sources(&root().join(folder))).collect();
     // There the neighbour is shown to lose what swamp loses.
     sources.retain(|(path, _)| !path.starts_with(root().join("tests/swamp_actor")));
     let tested = tested_in(&sources);

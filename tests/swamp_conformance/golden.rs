@@ -1,14 +1,16 @@
 //! Buckets as the real services left them: what we see is what the real reader saw, or what it
-//! should have seen where it lost something.
+//! should have seen where it lost something. And what we write there loses nothing of it.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use serde::Deserialize;
 
-use super::peer::{Peer, PeerOptions};
+use super::neighbour::Neighbour;
+use super::peer::{LOCK, Peer, PeerOptions};
 use super::world::{World, fixture};
 
 /// How many buckets are looked at at once.
@@ -127,7 +129,7 @@ async fn every_recorded_bucket_is_seen_as_it_is_to_be_seen() {
 }
 
 async fn look_at(name: String, recorded: Recorded) {
-    let world = if recorded.fits_a_folder() { World::folder().await } else { World::s3().await };
+    let world = Arc::new(if recorded.fits_a_folder() { World::folder().await } else { World::s3().await });
     recorded.rebuild(&world).await;
     let peer = world.stranger(PeerOptions::default()).await;
     match (peer.sync.start().await, &recorded.sees[""].fails) {
@@ -139,4 +141,21 @@ async fn look_at(name: String, recorded: Recorded) {
         (outcome, _) => panic!("{name}: {outcome:?}"),
     }
     check(&peer, &recorded, "", &name).await;
+    check_written(&world, &peer, &recorded, &name).await;
+}
+
+/// Writes into the bucket and checks that nothing is lost and that swamp sees what is new.
+async fn check_written(world: &Arc<World>, peer: &Peer, recorded: &Recorded, name: &str) {
+    world.delete(LOCK).await;
+    peer.write("audit/of-ours", "ours");
+    peer.push().await;
+    let mut names: Vec<_> = recorded.sees[""].files.keys().cloned().collect();
+    names.push("audit/of-ours".to_owned());
+    names.sort_unstable();
+    assert_eq!(world.peer().await.files(), names, "{name}");
+    if recorded.sees[""].refused.is_empty() {
+        let swamp = Neighbour::new(world);
+        swamp.pull().await;
+        assert_eq!(swamp.text("audit/of-ours").as_deref(), Some("ours"), "{name}");
+    }
 }

@@ -8,6 +8,8 @@ on_both_stores!(
     c_75_a_pull_brings_names_and_no_content,
     c_80_what_was_not_fetched_is_never_taken_for_removed,
     c_82_what_was_not_fetched_is_not_removed_by_the_next_process,
+    c_76_and_c_81_and_c_83_and_w_3_all_contents_come_when_they_are_asked_for,
+    c_77_and_c_78_one_file_comes_when_it_is_asked_for,
 );
 
 /// A model's data as swamp lays it out.
@@ -70,4 +72,42 @@ async fn c_82_what_was_not_fetched_is_not_removed_by_the_next_process(world: Wor
     again.push().await;
     assert!(!again.requests().iter().any(|one| one.starts_with("delete data/")));
     check_all_there(&world, 6).await;
+}
+
+async fn c_77_and_c_78_one_file_comes_when_it_is_asked_for(world: World) {
+    with_models(&world).await;
+    let reader = world.peer().await;
+    assert!(reader.sync.hydrate_file(RAW[0]).await.unwrap());
+    assert_eq!(reader.requests(), [format!("get {}", RAW[0])]);
+    assert!(reader.sync.hydrate_file(RAW[0]).await.unwrap());
+    assert_eq!(reader.text(RAW[0]).await, RAW[0]);
+    assert_eq!(reader.requests(), [""; 0], "it is here");
+    for missing in ["data/probe/m/result/9/raw", "data/probe", ""] {
+        assert!(!reader.sync.hydrate_file(missing).await.unwrap(), "{missing:?}");
+    }
+    world.delete(RAW[1]).await;
+    assert!(!reader.sync.hydrate_file(RAW[1]).await.unwrap(), "its object is gone");
+    assert_eq!(reader.files().len(), 5, "no file is made");
+    assert_eq!(reader.pending(), [""; 0], "and nothing is taken for changed");
+}
+
+async fn c_76_and_c_81_and_c_83_and_w_3_all_contents_come_when_they_are_asked_for(world: World) {
+    with_models(&world).await;
+    let reader = world.peer().await;
+    assert!(reader.sync.hydrate_file(RAW[1]).await.unwrap());
+    assert!(reader.push().await.settled);
+    assert_eq!(world.index_keys().await.len(), 5, "what came for one file says nothing of the others");
+    let (folder, _home) = reader.stop();
+    let again = world.stranger(PeerOptions { folder: Some(folder), ..PeerOptions::default() }).await;
+    again.sync.start().await.unwrap();
+    again.forget_requests();
+    assert_eq!(again.sync.pull_content().await.unwrap(), 4);
+    let asked = again.requests();
+    assert_eq!(asked.iter().filter(|one| one.starts_with("get data/")).count(), 4, "{asked:?}");
+    assert_eq!(again.sync.pull_content().await.unwrap(), 0);
+    for path in again.files() {
+        world.delete(&path).await;
+    }
+    assert_eq!(again.text(RAW[0]).await, RAW[0], "no request is needed any more");
+    assert_eq!(again.requests(), [""; 0]);
 }

@@ -10,9 +10,15 @@
 #[macro_use]
 #[path = "../support/both_stores.rs"]
 mod both_stores;
+#[path = "../support/pace.rs"]
+#[expect(dead_code, reason = "requests wait elsewhere")]
+mod pace;
 #[path = "../support/peer.rs"]
 #[expect(dead_code, reason = "machines do more elsewhere")]
 mod peer;
+#[path = "../support/swamp/mod.rs"]
+#[expect(dead_code, reason = "the rude neighbour does more elsewhere")]
+mod swamp;
 #[path = "../support/world.rs"]
 mod world;
 
@@ -28,8 +34,12 @@ mod locks;
 mod mark_dirty;
 mod merge;
 mod namespaces;
+mod neighbour;
 mod partitions;
+mod requests;
 mod retries;
+mod shards;
+mod two_phase;
 mod weaknesses;
 
 use peer::Peer;

@@ -6,14 +6,17 @@ use bayou_test_server::{Action, Fault, Gate, Op, Refusal};
 use serde_json::json;
 
 use super::clean_peer;
-use super::peer::{Peer, PeerOptions};
-use super::world::World;
+use super::neighbour::Neighbour;
+use super::peer::{LOCK, Peer, PeerOptions};
+use super::swamp::Lock;
+use super::world::{INDEX, World};
 
 on_both_stores!(
     w_5_a_change_of_the_same_size_is_seen_and_what_is_gone_stays_gone,
     w_6_an_object_is_shown_whole_as_it_is_and_bytes_that_break_on_the_way_are_never_believed,
     w_13_what_atomic_writes_and_locks_of_others_leave_behind_is_no_data,
     w_22_a_folder_that_is_changed_here_keeps_what_others_put_into_it,
+    w_23_who_lost_the_lock_commits_nothing_and_takes_it_from_nobody,
 );
 
 /// Fills a folder and returns the machine, which is clean.
@@ -181,4 +184,27 @@ async fn w_22_a_folder_that_is_changed_here_keeps_what_others_put_into_it(world:
     third.push().await;
     assert_eq!(world.object("dir/late").await.unwrap(), "unseen too");
     assert_eq!(world.peer().await.text("dir/late").await, "unseen too");
+}
+
+async fn w_23_who_lost_the_lock_commits_nothing_and_takes_it_from_nobody(world: World) {
+    let world = Arc::new(world);
+    let swamp = Neighbour::new(&world);
+    let peer = clean_peer(&world).await;
+    let before = world.object(INDEX).await;
+    let held = peer.sync.lock().hold().await.unwrap();
+    // A thief, as swamp is one: it deletes the lock and makes its own.
+    world.delete(LOCK).await;
+    let thief = Lock::new(&swamp.bucket, LOCK);
+    assert!(thief.try_acquire().await.unwrap());
+    peer.write("data/b", "two");
+    peer.push_fails().await;
+    assert_eq!(world.object(INDEX).await, before, "nothing is committed without the lock");
+    assert_eq!(peer.pending(), ["data/b"]);
+    drop(held);
+    peer.sync.lock().idle().await;
+    assert!(world.object(LOCK).await.is_some(), "the thief's lock is the thief's");
+    thief.release().await.unwrap();
+    assert!(peer.push().await.settled);
+    assert_eq!(world.index_keys().await, ["data/a", "data/b"]);
+    assert_eq!(world.peer().await.text("data/b").await, "two");
 }
