@@ -45,3 +45,4 @@ mod commits;
 mod fencing;
 mod holding;
 mod lost_answers;
+mod neighbour;

@@ -175,20 +175,19 @@ impl Lease {
             return;
         }
         let mut pause = RELEASE_PAUSES.0;
-        for _ in 0..MOST_RELEASES {
+        let key = &self.place.key;
+        for attempt in 1..=MOST_RELEASES {
             match self.remove(&written).await {
                 Ok(()) => return,
-                Err(error) => {
-                    tracing::debug!(key = %self.place.key, %error, "The lock is not given back yet");
-                    if !error.kind.is_transient() {
-                        break;
-                    }
+                Err(error) if attempt == MOST_RELEASES || !error.kind.is_transient() => {
+                    tracing::warn!(%key, %error, "The lock of the bucket could not be given back: it lapses by itself");
+                    break;
                 }
+                Err(error) => tracing::debug!(%key, %error, "The lock is not given back yet"),
             }
             self.place.clock.sleep(jitter((pause / 2, pause))).await;
             pause = (pause * 2).min(RELEASE_PAUSES.1);
         }
-        tracing::warn!(key = %self.place.key, "The lock of the bucket could not be given back: it lapses by itself");
         self.place.memory.lock().abandoned.push(self.nonce.clone());
     }
 
