@@ -131,22 +131,27 @@ async fn every_recorded_bucket_is_seen_as_it_is_to_be_seen() {
 async fn look_at(name: String, recorded: Recorded) {
     let world = Arc::new(if recorded.fits_a_folder() { World::folder().await } else { World::s3().await });
     recorded.rebuild(&world).await;
-    let peer = world.stranger(PeerOptions::default()).await;
-    match (peer.sync.start().await, &recorded.sees[""].fails) {
-        (Ok(_), None) => {}
-        (Err(failed), Some(missing)) => {
-            let told = bayou::sync::describe(&failed);
-            return assert!(told.contains(missing), "{name}: {told}");
+    for (namespace, view) in &recorded.sees {
+        let options =
+            PeerOptions { namespace: (!namespace.is_empty()).then_some("infra"), ..PeerOptions::default() };
+        let peer = world.stranger(options).await;
+        match (peer.sync.start().await, &view.fails) {
+            (Ok(_), None) => {}
+            (Err(failed), Some(missing)) => {
+                let told = bayou::sync::describe(&failed);
+                return assert!(told.contains(missing), "{name}: {told}");
+            }
+            (outcome, _) => panic!("{name}: {outcome:?}"),
         }
-        (outcome, _) => panic!("{name}: {outcome:?}"),
+        check(&peer, &recorded, namespace, &name).await;
     }
-    check(&peer, &recorded, "", &name).await;
-    check_written(&world, &peer, &recorded, &name).await;
+    check_written(&world, &recorded, &name).await;
 }
 
 /// Writes into the bucket and checks that nothing is lost and that swamp sees what is new.
-async fn check_written(world: &Arc<World>, peer: &Peer, recorded: &Recorded, name: &str) {
+async fn check_written(world: &Arc<World>, recorded: &Recorded, name: &str) {
     world.delete(LOCK).await;
+    let peer = world.peer().await;
     peer.write("audit/of-ours", "ours");
     peer.push().await;
     let mut names: Vec<_> = recorded.sees[""].files.keys().cloned().collect();

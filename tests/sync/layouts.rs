@@ -11,13 +11,13 @@ use super::world::{INDEX, World, fixture};
 on_both_stores!(
     copies_of_the_monolith_stay_true,
     a_sharded_bucket_is_read_and_written_in_its_shards,
-    what_has_no_shard_is_kept_in_an_index_of_our_own,
+    w_9_what_has_no_shard_is_kept_in_an_index_of_our_own,
     a_shard_goes_with_its_last_entry,
     a_pull_reads_the_shards_that_changed,
-    a_shard_that_was_written_without_its_meta_is_found,
+    w_12_a_shard_that_was_written_without_its_meta_is_found,
     a_shard_that_a_meta_forgot_is_taken_in,
     a_migration_under_a_running_machine_is_noticed,
-    shards_that_lost_their_meta_are_the_index_still,
+    w_17_shards_that_lost_their_meta_are_the_index_still,
     a_bucket_that_another_has_locked_is_written_when_it_is_free,
     an_old_pretty_index_is_read_and_written_compact,
     unknown_members_survive_a_push_of_something_else,
@@ -169,7 +169,7 @@ async fn a_sharded_bucket_is_read_and_written_in_its_shards(world: World) {
     assert_eq!(world.peer().await.text("README.md").await, "y");
 }
 
-async fn what_has_no_shard_is_kept_in_an_index_of_our_own(world: World) {
+async fn w_9_what_has_no_shard_is_kept_in_an_index_of_our_own(world: World) {
     world.put_fixture("bucket-v2").await;
     let peer = world.peer().await;
     peer.write("src/main.rs", "fn main() {}");
@@ -268,7 +268,7 @@ async fn a_shard_that_a_meta_forgot_is_taken_in(world: World) {
     assert!(world.peer().await.has("audit/2026-08-01.jsonl"));
 }
 
-async fn a_shard_that_was_written_without_its_meta_is_found(world: World) {
+async fn w_12_a_shard_that_was_written_without_its_meta_is_found(world: World) {
     world.put_fixture("bucket-v2").await;
     let reader = world.peer().await;
     world.put("audit/left", "x").await;
@@ -300,7 +300,7 @@ async fn a_migration_under_a_running_machine_is_noticed(world: World) {
     assert_eq!(other.text("audit/b").await, "2");
 }
 
-async fn shards_that_lost_their_meta_are_the_index_still(world: World) {
+async fn w_17_shards_that_lost_their_meta_are_the_index_still(world: World) {
     for unusable in [None, Some("index/meta-v3-unknown.json"), Some("index/v1-corrupt.json")] {
         for key in world.keys().await {
             world.delete(&key).await;
