@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 
 pub use status::{MountState, MountStatus, PathStatus};
 
+use crate::sync::capabilities::SyncCapabilities;
+use crate::sync::scope::SyncContext;
+
 /// What a command asks of a running mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case")]
@@ -33,7 +36,12 @@ pub enum Request {
     Sync {
         /// Which way.
         direction: Direction,
+        /// What it is about; an older mount does not know this and syncs everything.
+        #[serde(default, skip_serializing_if = "SyncContext::is_everything")]
+        context: SyncContext,
     },
+    /// What can the mount's sync do?
+    Capabilities,
     /// Bring everything that is dirty to the bucket.
     Flush,
     /// Take the mount down and end the process. With `keep`, what is not in the bucket stays
@@ -83,6 +91,8 @@ pub enum Answer {
     Status(Box<MountStatus>),
     /// What a sync did.
     Synced(SyncSummary),
+    /// What the sync can do.
+    Capabilities(SyncCapabilities),
     /// What a flush did.
     Flushed(FlushSummary),
     /// The mount is down and the process is about to end.
@@ -134,6 +144,9 @@ pub struct FlushSummary {
 pub struct SyncSummary {
     /// The bucket's address.
     pub source: String,
+    /// The models and paths that it was about, with nothing else looked at; none: everything.
+    #[serde(default)]
+    pub scope: Vec<String>,
     /// Entries that the pull brought, changed or removed here; `None` if there was no pull.
     pub pulled: Option<u64>,
     /// What the push uploaded; `None` if there was no push.
@@ -142,7 +155,7 @@ pub struct SyncSummary {
     pub deleted: u64,
     /// Keys in the bucket that cannot be files here.
     pub refused: u64,
-    /// What is dirty after it.
+    /// What of that is dirty after it.
     pub remaining: Amount,
     /// Files whose version stands beside the bucket's.
     pub conflicts: Vec<String>,
@@ -215,8 +228,25 @@ mod tests {
         let table = [
             (serde_json::to_string(&Request::Ping).unwrap(), r#"{"request":"ping"}"#),
             (
-                serde_json::to_string(&Request::Sync { direction: Direction::Push }).unwrap(),
+                serde_json::to_string(&Request::Sync {
+                    direction: Direction::Push,
+                    context: SyncContext::default(),
+                })
+                .unwrap(),
                 r#"{"request":"sync","direction":"push"}"#,
+            ),
+            (
+                serde_json::to_string(&Request::Sync {
+                    direction: Direction::Both,
+                    context: SyncContext { models: vec!["t/a".parse().unwrap()], prefixes: Vec::new() },
+                })
+                .unwrap(),
+                r#"{"request":"sync","direction":"both","context":{"models":["t/a"],"prefixes":[]}}"#,
+            ),
+            (serde_json::to_string(&Request::Capabilities).unwrap(), r#"{"request":"capabilities"}"#),
+            (
+                serde_json::to_string(&Answer::Capabilities(SyncCapabilities::OURS)).unwrap(),
+                r#"{"answer":"capabilities","scopedSync":true,"lazyHydration":true,"namespacedSync":true,"twoPhaseSync":true}"#,
             ),
             (
                 serde_json::to_string(&Request::Detach { keep: true }).unwrap(),

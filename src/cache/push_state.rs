@@ -85,9 +85,14 @@ impl Cache {
 
     /// Counts the unpushed names.
     pub fn pending_tally(&self) -> Tally {
+        self.pending_tally_of(|_| true)
+    }
+
+    /// Counts the unpushed names that are asked for.
+    pub fn pending_tally_of(&self, is_asked: impl Fn(&str) -> bool) -> Tally {
         let names = self.names.read();
         let mut tally = Tally::default();
-        for path in names.pending().keys() {
+        for path in names.pending().keys().filter(|path| is_asked(path)) {
             tally.names += 1;
             tally.bytes +=
                 names.at(path).map_or(0, |(_, inode)| if inode.is_folder() { 0 } else { inode.size });

@@ -47,7 +47,7 @@ enum Sub {
     Mount(Box<mount::MountArgs>),
     Umount(umount::UmountArgs),
     Status(status::StatusArgs),
-    Sync(sync::SyncArgs),
+    Sync(Box<sync::SyncArgs>),
     Lock(lock::LockArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),

@@ -3,7 +3,7 @@
 //! A mounted bucket is asked through its mount, so that one process owns the cache. One
 //! command is one sync: what fails is not tried again here and ends in the exit code.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -18,6 +18,8 @@ use crate::os::clock::SharedClock;
 use crate::session;
 use crate::session::folders::Folders;
 use crate::session::options::SessionOptions;
+use crate::sync::capabilities;
+use crate::sync::scope::{BadScope, ModelId, SyncContext};
 
 /// Bring a bucket and this machine together: pull, then push
 #[derive(Debug, Args)]
@@ -34,6 +36,13 @@ pub(super) struct SyncArgs {
     /// Only give what is not in the bucket yet; downloads no content
     #[arg(long)]
     push: bool,
+    /// Only files and folders at or below PATH; may be given again. Of a mount, PATH begins at
+    /// its root, or is absolute
+    #[arg(long, value_name = "PATH")]
+    under: Vec<String>,
+    /// Only what belongs to a model of swamp's; may be given again
+    #[arg(long, value_name = "TYPE/ID")]
+    model: Vec<ModelId>,
     /// Print JSON with stable keys
     #[arg(long)]
     json: bool,
@@ -54,6 +63,17 @@ impl SyncArgs {
             (true, true) | (false, false) => Direction::Both,
         }
     }
+
+    /// Returns what the sync is to be about; paths in a mount may be absolute.
+    fn context(&self, mountpoint: Option<&Path>) -> Result<SyncContext, Failure> {
+        let prefix = |text: &String| {
+            let inside = mountpoint.and_then(|mountpoint| Path::new(text).strip_prefix(mountpoint).ok());
+            let path = inside.and_then(Path::to_str).unwrap_or(text);
+            path.parse().map_err(|error: BadScope| Failure::new(FailureKind::Usage, error.to_string()))
+        };
+        let prefixes = self.under.iter().map(prefix).collect::<Result<_, _>>()?;
+        Ok(SyncContext { models: self.model.clone(), prefixes })
+    }
 }
 
 pub(super) fn run(args: &SyncArgs, clock: SharedClock) -> Result<(), Failure> {
@@ -66,7 +86,8 @@ pub(super) fn run(args: &SyncArgs, clock: SharedClock) -> Result<(), Failure> {
             let (mountpoint, _) = status::mount_of(&folders, &path)?;
             let found = status::running_mount(&folders, &mountpoint)?;
             args.bucket.check_namespace(&found.record)?;
-            ask(found, args.direction(), clock)?
+            let context = args.context(Some(&mountpoint))?;
+            ask(found, args.direction(), context, clock)?
         }
     };
     if args.json {
@@ -85,28 +106,48 @@ fn sync_source(
     clock: SharedClock,
 ) -> Result<SyncSummary, Failure> {
     let source = arguments::source(target)?;
-    let options = arguments::session_options(&source, &args.bucket, &args.cache, false)?;
+    let whole = arguments::session_options(&source, &args.bucket, &args.cache, false)?;
+    let (options, context) = place_of(whole, args.context(None)?, folders);
     let cache = folders.cache_of(&options);
     let running = place::running(folders);
     let running = running.map_err(|error| {
         Failure::new(FailureKind::System, "The running mounts cannot be read").caused_by(&error)
     })?;
     match running.into_iter().rfind(|found| found.record.cache_dir == cache) {
-        Some(found) => ask(found, args.direction(), clock),
+        Some(found) => ask(found, args.direction(), context, clock),
         None => {
             logging::begin(args.verbose, LogFormat::Text, None)?;
-            sync_alone(options, folders.clone(), args.direction(), clock)
+            sync_alone(options, folders.clone(), (args.direction(), context), clock)
         }
     }
 }
 
-fn ask(found: Found, direction: Direction, clock: SharedClock) -> Result<SyncSummary, Failure> {
+/// Returns the cache to sync and what of it: all of the cache that mounts of exactly this part
+/// have, if there is one, else a part of that of the whole.
+fn place_of(whole: SessionOptions, context: SyncContext, folders: &Folders) -> (SessionOptions, SyncContext) {
+    if let ([], [under]) = (&context.models[..], &context.prefixes[..]) {
+        let part = SessionOptions { under: Some(under.clone()), ..whole.clone() };
+        if folders.cache_of(&part).is_dir() {
+            return (part, SyncContext::default());
+        }
+    }
+    (whole, context)
+}
+
+/// Asks a mount; for less than everything only if it says that it can do with less.
+fn ask(
+    found: Found,
+    direction: Direction,
+    wanted: SyncContext,
+    clock: SharedClock,
+) -> Result<SyncSummary, Failure> {
     let cannot = |error: std::io::Error| {
         Failure::new(FailureKind::System, "The mount cannot be asked").caused_by(&error)
     };
     let mut client = Client::new(found).map_err(cannot)?;
+    let context = if wanted.is_everything() { wanted } else { agree_with(&mut client, &wanted) };
     let mut meter = output::Meter::new(clock);
-    let answer = client.ask(&Request::Sync { direction }, |progress| {
+    let answer = client.ask(&Request::Sync { direction, context }, |progress| {
         meter.show(progress);
         Patience::Wait
     });
@@ -119,10 +160,23 @@ fn ask(found: Found, direction: Direction, clock: SharedClock) -> Result<SyncSum
     }
 }
 
+/// Asks a mount what it can do and returns what it is to be asked for.
+fn agree_with(client: &mut Client, wanted: &SyncContext) -> SyncContext {
+    let said = client.ask(&Request::Capabilities, |_| Patience::Wait).map(|answer| match answer {
+        Answer::Capabilities(said) => Some(said),
+        _ => None,
+    });
+    let context = capabilities::agree(wanted, said);
+    if context.is_everything() {
+        output::note("The mount cannot sync a part (it is of another version), so all of it is synced");
+    }
+    context
+}
+
 fn sync_alone(
     options: SessionOptions,
     folders: Folders,
-    direction: Direction,
+    what: (Direction, SyncContext),
     clock: SharedClock,
 ) -> Result<SyncSummary, Failure> {
     let cannot = |error: std::io::Error| {
@@ -130,12 +184,13 @@ fn sync_alone(
     };
     let runtime = tokio::runtime::Runtime::new().map_err(cannot)?;
     let (sink, _) = ProgressSink::new();
-    runtime.block_on(session::sync(options, folders, direction, sink, clock))
+    runtime.block_on(session::sync(options, folders, what, sink, clock))
 }
 
 /// Returns the lines that say what was done: only what was.
 fn describe(summary: &SyncSummary) -> Vec<String> {
-    let SyncSummary { source, pulled, pushed, deleted, refused, remaining, conflicts, in_sync } = summary;
+    let SyncSummary { source, scope, pulled, pushed, deleted, refused, remaining, conflicts, in_sync } =
+        summary;
     let mut lines = Vec::new();
     match pulled {
         Some(0) => lines.push(format!("Pulled nothing new from {source}")),
@@ -159,6 +214,9 @@ fn describe(summary: &SyncSummary) -> Vec<String> {
         lines.push(format!("{} in the bucket cannot be shown as files", units::count(*refused, "key")));
     }
     lines.extend(conflicts.iter().map(|path| format!("Changed here and elsewhere: {path}")));
+    if !scope.is_empty() {
+        lines.push(format!("Only {} was looked at; the rest stays as it is", scope.join(", ")));
+    }
     if *in_sync && remaining.files == 0 {
         lines.push("Both sides are the same".to_owned());
     }
@@ -219,6 +277,15 @@ mod tests {
             ..summary()
         };
         assert_eq!(describe(&removals), ["Removed 2 files from s3://b"]);
+    }
+
+    #[test]
+    fn a_part_is_never_called_the_whole() {
+        let part =
+            SyncSummary { scope: vec!["t/m".to_owned(), "notes".to_owned()], in_sync: false, ..summary() };
+        let said = describe(&part);
+        assert_eq!(said.last().unwrap(), "Only t/m, notes was looked at; the rest stays as it is");
+        assert!(!said.contains(&"Both sides are the same".to_owned()));
     }
 
     #[test]

@@ -144,6 +144,7 @@ mod tests {
     use crate::control::place::{Found, MountRecord};
     use crate::control::{Amount, Direction};
     use crate::os::clock::SystemClock;
+    use crate::sync::scope::SyncContext;
 
     struct Mount {
         scratch: tempfile::TempDir,
@@ -219,7 +220,7 @@ mod tests {
         let said = failure.clone();
         let handler: Handler = Arc::new(move |_, _| futures::future::ready(Err(said.clone())).boxed());
         let mount = Mount::serving(handler);
-        let request = Request::Sync { direction: Direction::Both };
+        let request = Request::Sync { direction: Direction::Both, context: SyncContext::default() };
         let heard = mount.client().ask(&request, |_| Patience::Wait).unwrap_err();
         assert!(matches!(heard, AskError::Failed(heard) if heard == failure));
     }

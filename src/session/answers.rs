@@ -21,6 +21,7 @@ use crate::fs::invalidate::InvalidationQueue;
 use crate::fs::mount::Detach;
 use crate::fs::serve::Serving;
 use crate::sync::SyncReport;
+use crate::sync::scope::{Scope, SyncContext};
 
 /// How often whoever waits for a push hears how far it is.
 const BEAT: Duration = Duration::from_millis(250);
@@ -63,27 +64,34 @@ impl Answers {
         match request {
             Request::Ping => Ok(Answer::Pong),
             Request::Status { paths } => Ok(Answer::Status(Box::new(self.status(&paths)))),
-            Request::Sync { direction } => self.sync(direction, progress).await,
+            Request::Sync { direction, context } => self.sync(direction, &context, progress).await,
+            Request::Capabilities => Ok(Answer::Capabilities(self.opened.sync.capabilities())),
             Request::Flush => self.flush(progress).await.map(Answer::Flushed),
             Request::Detach { keep } => self.detach(keep).await,
             Request::HandOver => self.hand_over().await,
         }
     }
 
-    async fn sync(&self, direction: Direction, progress: &ProgressSink) -> Result<Answer, Failure> {
+    async fn sync(
+        &self,
+        direction: Direction,
+        context: &SyncContext,
+        progress: &ProgressSink,
+    ) -> Result<Answer, Failure> {
         let address = self.opened.bucket.store.address();
+        let scope = context.scope();
         let failed = |error| failures::of_sync(&address, &error);
         let mut report = SyncReport::default();
         if direction != Direction::Push {
             progress.say(Progress { step: "pulling".to_owned(), ..Progress::default() });
-            report.add(self.opened.sync.pull().await.map_err(failed)?);
+            report.add(self.opened.sync.pull_within(&scope).await.map_err(failed)?);
         }
         if direction != Direction::Pull {
-            report.add(self.push(progress).await.map_err(failed)?);
+            report.add(self.push(&scope, progress).await.map_err(failed)?);
         }
         // Who asked looks at the files next, and is to see what was pulled.
         self.kernel.announced().await;
-        Ok(Answer::Synced(single_sync::summary(&self.opened, direction, report)))
+        Ok(Answer::Synced(single_sync::summary(&self.opened, direction, context, report)))
     }
 
     async fn flush(&self, progress: &ProgressSink) -> Result<FlushSummary, Failure> {
@@ -92,7 +100,9 @@ impl Answers {
         if cache.read_only_reason().is_some() && cache.nothing_pending() {
             return Ok(FlushSummary { source, ..FlushSummary::default() });
         }
-        let report = self.push(progress).await.map_err(|error| failures::of_sync(&source, &error))?;
+        let everything = Scope::default();
+        let report =
+            self.push(&everything, progress).await.map_err(|error| failures::of_sync(&source, &error))?;
         Ok(FlushSummary {
             source,
             flushed: Amount { files: report.pushed, bytes: report.pushed_bytes },
@@ -102,12 +112,13 @@ impl Answers {
         })
     }
 
-    /// Pushes everything and says meanwhile how far it is.
-    async fn push(&self, progress: &ProgressSink) -> crate::sync::Result<SyncReport> {
+    /// Pushes and says meanwhile how far it is.
+    async fn push(&self, scope: &Scope, progress: &ProgressSink) -> crate::sync::Result<SyncReport> {
         let pace = Pace::new(&self.opened);
-        let outcome =
-            watched(self.opened.sync.push(), self.opened.cache.clock(), BEAT, || progress.say(pace.now()))
-                .await;
+        let outcome = watched(self.opened.sync.push_within(scope), self.opened.cache.clock(), BEAT, || {
+            progress.say(pace.now())
+        })
+        .await;
         progress.say(pace.now());
         outcome
     }

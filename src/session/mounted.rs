@@ -27,6 +27,7 @@ use crate::fs::mountpoint::Mountpoint;
 use crate::fs::serve::{self, Serving};
 use crate::os::clock::SharedClock;
 use crate::sync::schedule::{self, Schedule};
+use crate::sync::scope::SyncContext;
 
 /// How long clients are given to hear the last answer.
 const LAST_WORDS: Duration = Duration::from_millis(300);
@@ -54,7 +55,9 @@ pub async fn mount(
     }
     // Listing a large bucket takes a while, and a server that does not answer is waited for as
     // long as people said.
-    let opening = watched(opened::open(&options.session, &folders, &clock), &clock, SIGN_OF_LIFE, || {
+    let everything = SyncContext::default();
+    let opening = opened::open(&options.session, &folders, &everything, &clock);
+    let opening = watched(opening, &clock, SIGN_OF_LIFE, || {
         listener(Event::Working(format!("opening {}", options.session.source)));
     });
     let opened = tokio::select! {

@@ -1,5 +1,6 @@
 //! One cache, one bucket and everything between them, for a mount or a single sync.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,9 @@ use crate::model::lock_name::LockName;
 use crate::os::clock::SharedClock;
 use crate::os::folder_lock::LockError;
 use crate::store::probe::Conditions;
+use crate::sync::capabilities;
 use crate::sync::lock::{BucketLock, LockOptions};
+use crate::sync::scope::SyncContext;
 use crate::sync::{SyncOptions, SyncService};
 
 /// Most that is cached unless people say otherwise.
@@ -36,14 +39,17 @@ pub(super) struct Opened {
     pub hydrator: Arc<Hydrator>,
     pub sync: Arc<SyncService>,
     pub bucket: Bucket,
+    /// What it was opened for.
+    pub context: SyncContext,
 }
 
-/// Opens cache and bucket and brings the tree up to date.
+/// Opens cache and bucket and brings the tree, or what is `wanted` of it, up to date.
 ///
 /// If the bucket is not reached and this machine knows the tree from before, it opens offline.
 pub(super) async fn open(
     options: &SessionOptions,
     folders: &Folders,
+    wanted: &SyncContext,
     clock: &SharedClock,
 ) -> Result<Opened, Failure> {
     let bucket = bucket::connect(options, clock).await?;
@@ -91,7 +97,9 @@ pub(super) async fn open(
         conditions,
         sync_options,
     );
-    match sync.start().await {
+    let said: Result<_, Infallible> = Ok(Some(sync.capabilities()));
+    let context = capabilities::agree(wanted, said);
+    match sync.start_within(&context.scope()).await {
         Ok(_) => {}
         Err(lost) if known && lost.store_kind().is_some_and(crate::store::ErrorKind::is_transient) => {
             tracing::warn!(
@@ -101,7 +109,7 @@ pub(super) async fn open(
         }
         Err(failed) => return Err(failures::of_sync(&bucket.store.address(), &failed)),
     }
-    Ok(Opened { cache, hydrator, sync, bucket })
+    Ok(Opened { cache, hydrator, sync, bucket, context })
 }
 
 /// Returns the folder that caches the bucket.

@@ -60,7 +60,7 @@ pub async fn discover(store: &dyn ObjectStore, publish: Publish, now: Timestamp)
         }
         Err(failed) => match failed.store_kind() {
             Some(ErrorKind::Exists | ErrorKind::Changed) => {
-                Ok(RemoteIndex::fetch(store, None, None).await?.index.unwrap_or(found))
+                Ok(RemoteIndex::fetch(store, None, None, &|_| true).await?.index.unwrap_or(found))
             }
             Some(ErrorKind::Denied | ErrorKind::Unauthenticated) => {
                 let error = describe(&failed);

@@ -33,6 +33,7 @@ pub mod pull;
 pub mod push;
 pub mod schedule;
 pub mod scope;
+mod scoped;
 pub mod settle;
 pub mod two_phase;
 pub mod upload;

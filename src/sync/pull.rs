@@ -9,6 +9,7 @@ use futures::{StreamExt, stream};
 use super::discover::{Publish, discover};
 use super::error::{Result, SyncError};
 use super::index::{self, Admitted, Changed, Layout, RemoteIndex, Sighting};
+use super::scope::Scope;
 use super::{LINGER, META_EVERY, SHARDS_EVERY, SyncReport, SyncService};
 use crate::cache::pull_state::Pulled;
 use crate::cache::rows::Path;
@@ -19,7 +20,7 @@ use crate::os::crash_point::{Step, reached};
 /// How many objects are asked for at once.
 const PARALLEL_HEADS: usize = 32;
 /// How often the index is read again when shards go meanwhile.
-const MOST_READS: usize = 4;
+pub(super) const MOST_READS: usize = 4;
 
 impl SyncService {
     /// Pulls what others published.
@@ -136,9 +137,11 @@ impl SyncService {
     /// read; only what is missing again and again is missing.
     async fn fetch(&self, known: Option<RemoteIndex>) -> Result<(Option<RemoteIndex>, Option<Changed>)> {
         let applied = self.cache.applied_fingerprint();
+        let held = self.cache.part().map(|part| Scope::of_folder(&part)).unwrap_or_default();
+        let is_wanted = |shard: &str| held.may_be_in_shard(shard);
         let mut known = known;
         for attempt in 1.. {
-            match RemoteIndex::fetch(&*self.store, known.take(), applied.as_deref()).await {
+            match RemoteIndex::fetch(&*self.store, known.take(), applied.as_deref(), &is_wanted).await {
                 Err(SyncError::MissingShard { key, .. }) if attempt < MOST_READS => {
                     tracing::debug!(key, "An index shard went while the index was read: it is read again");
                 }
@@ -148,12 +151,18 @@ impl SyncService {
         unreachable!("the last attempt returns")
     }
 
-    /// Remembers which documents the tree is up to.
-    pub(super) fn note_seen(&self, index: &RemoteIndex, listed: bool) {
-        let now = self.clock.instant();
+    /// Remembers where to look for news.
+    pub(super) fn note_layout(&self, index: &RemoteIndex) {
         let mut seen = self.layout.lock();
         seen.layout = index.layout();
-        seen.meta = (now, index.meta_version().cloned());
+        seen.meta = (self.clock.instant(), index.meta_version().cloned());
+    }
+
+    /// Remembers which documents the tree is up to.
+    pub(super) fn note_seen(&self, index: &RemoteIndex, listed: bool) {
+        self.note_layout(index);
+        let now = self.clock.instant();
+        let mut seen = self.layout.lock();
         seen.applied = Some(index.sighting());
         if listed {
             seen.shards = now;
@@ -161,35 +170,45 @@ impl SyncService {
     }
 
     async fn apply(&self, index: &RemoteIndex, changed: &Changed) -> Result<SyncReport> {
-        let mut admitted = index.admitted(changed);
+        self.health.lock().entries = index.len() as u64;
+        self.shadowed.store(false, std::sync::atomic::Ordering::Release);
+        let report = self.apply_part(index, &|key| changed.covers(key)).await?;
+        self.note_applied(index.fingerprint().as_deref())?;
+        Ok(report)
+    }
+
+    /// Takes over what the index says of some keys.
+    pub(super) async fn apply_part(
+        &self,
+        index: &RemoteIndex,
+        covers: &(dyn Fn(&str) -> bool + Sync),
+    ) -> Result<SyncReport> {
+        let mut admitted = index.admitted(covers);
         self.complete_sizes(&mut admitted).await?;
         {
             let mut health = self.health.lock();
-            health.refused.retain(|key| !changed.covers(key));
+            health.refused.retain(|key| !covers(key));
             health.refused.extend(admitted.refused.iter().map(|(key, _)| key.clone()));
-            health.entries = index.len() as u64;
         }
         for (key, reason) in &admitted.refused {
             tracing::debug!(key, %reason, "A key of the index is not shown");
         }
-        let mut pulled = self.take_over(&admitted, changed)?;
-        self.lingering.lock().retain(|path, _| !changed.covers(path) || pulled.vanished.contains(path));
+        let mut pulled = self.take_over(&admitted, covers)?;
+        self.lingering.lock().retain(|path, _| !covers(path) || pulled.vanished.contains(path));
         let vanished = self.confirm_vanished(std::mem::take(&mut pulled.vanished)).await?;
         if pulled.shadowed > 0 && vanished > 0 {
             // What was in the way may be gone now: a folder that became a file, or a file a folder.
-            let uncovered = self.take_over(&admitted, changed)?;
+            let uncovered = self.take_over(&admitted, covers)?;
             pulled.added += uncovered.added;
             pulled.shadowed = uncovered.shadowed;
         }
-        self.shadowed.store(pulled.shadowed > 0, std::sync::atomic::Ordering::Release);
+        self.shadowed.fetch_or(pulled.shadowed > 0, std::sync::atomic::Ordering::AcqRel);
         reached(Step::PullApplied);
-        self.note_applied(index.fingerprint().as_deref())?;
         Ok(SyncReport { pulled: pulled.added + pulled.changed, vanished, ..SyncReport::default() })
     }
 
-    fn take_over(&self, admitted: &Admitted, changed: &Changed) -> Result<Pulled> {
-        let covers = |key: &str| changed.covers(key);
-        let applied = self.cache.apply_index(&admitted.files, &admitted.folders, &covers);
+    fn take_over(&self, admitted: &Admitted, covers: &dyn Fn(&str) -> bool) -> Result<Pulled> {
+        let applied = self.cache.apply_index(&admitted.files, &admitted.folders, covers);
         applied.map_err(SyncError::cache("Taking over the index"))
     }
 

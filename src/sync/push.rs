@@ -140,7 +140,7 @@ impl SyncService {
         Ok(())
     }
 
-    fn moved_to(&self, path: &Path) -> Option<Path> {
+    pub(super) fn moved_to(&self, path: &Path) -> Option<Path> {
         self.cache.tombstone(path)?.moved_to
     }
 
@@ -160,7 +160,7 @@ impl SyncService {
         Ok(())
     }
 
-    async fn push_batch(
+    pub(super) async fn push_batch(
         &self,
         paths: Vec<Path>,
         wanted: Option<HashSet<Path>>,

@@ -70,6 +70,12 @@ impl SyncContext {
         self.models.is_empty() && self.prefixes.is_empty()
     }
 
+    /// Returns the models and paths, as on the command line.
+    pub fn words(&self) -> Vec<String> {
+        let models = self.models.iter().map(ToString::to_string);
+        models.chain(self.prefixes.iter().map(ToString::to_string)).collect()
+    }
+
     /// Returns the same without what is named twice.
     pub(super) fn without_repetition(&self) -> Self {
         let mut context = self.clone();
@@ -100,6 +106,11 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// Returns what is at or below a path.
+    pub fn of_folder(path: &str) -> Self {
+        Self { places: vec![path.to_owned()] }
+    }
+
     /// Returns whether these are all keys.
     pub fn is_everything(&self) -> bool {
         self.places.is_empty()
@@ -210,15 +221,6 @@ impl TryFrom<String> for KeyPrefix {
 impl From<KeyPrefix> for String {
     fn from(prefix: KeyPrefix) -> Self {
         prefix.to_string()
-    }
-}
-
-/// Writes what the operation is about, as on the command line.
-impl fmt::Display for SyncContext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let models = self.models.iter().map(ToString::to_string);
-        let parts: Vec<String> = models.chain(self.prefixes.iter().map(ToString::to_string)).collect();
-        f.write_str(&parts.join(", "))
     }
 }
 

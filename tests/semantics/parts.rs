@@ -44,6 +44,19 @@ fn a_namespace_is_all_that_its_mount_knows_of() {
     assert_eq!(others(&server, "data/infra/"), before);
 }
 
+#[test]
+fn a_path_in_a_namespace_has_room_for_what_stands_before_it() {
+    let server = S3Server::start(Options::default());
+    let person = Person::at(&server);
+    person.mount(SOURCE, &["--namespace=infra", "--write-back=1h", "--refresh=0"]);
+    let folders: String = (0..4).map(|n| format!("{n}{}/", "d".repeat(199))).collect();
+    fs::create_dir_all(person.mnt(&folders)).unwrap();
+    let fits = format!("{folders}{}", "f".repeat(1024 - "data/infra/".len() - folders.len()));
+    assert_eq!(errno(File::create(person.mnt(&format!("{fits}f")))), libc::ENAMETOOLONG);
+    write_synced(person.mnt(&fits), b"x").unwrap();
+    assert!(server.object("bucket", &format!("data/infra/{fits}")).is_some());
+}
+
 /// Shows part-2.
 #[test]
 fn content_outside_of_a_namespace_counts_only_if_it_is_the_entry_s() {
@@ -122,4 +135,30 @@ fn a_mount_of_a_part_and_one_of_the_whole_see_each_other() {
     assert_eq!(errno(read(part.mnt("d"))), libc::ENOENT);
     fs::remove_file(world.path("notes/a")).unwrap();
     wait_until("the removal is seen", || !part.mnt("notes/a").exists());
+}
+
+/// Shows part-5.
+#[test]
+fn a_sync_of_a_part_leaves_the_rest_and_claims_nothing_of_it() {
+    let world = World::new(&[], &QUIET);
+    for path in ["notes", "else", "data", "data/t", "data/t/m", "data/t/n"] {
+        fs::create_dir(world.path(path)).unwrap();
+    }
+    for path in ["notes/a", "else/b", "data/t/m/c", "data/t/n/d"] {
+        write(world.path(path), path.as_bytes());
+    }
+    let mnt = world.here.path("mnt");
+    let said = world.here.run(&["sync", &mnt, "--under", "notes", "--model", "t/m"]);
+    said.says(&["Pushed 2 files", "Only t/m, notes was looked at; the rest stays as it is"]);
+    assert!(!said.out.contains("the same"), "{said:?}");
+    assert!(world.names("notes/a") && world.names("data/t/m/c"));
+    assert!(!world.names("else/b") && !world.names("data/t/n/d"));
+    assert_eq!(world.here.status()["state"], "dirty");
+    let inside = world.path("else");
+    let said = world.here.run(&["sync", "--json", &mnt, "--under", inside.to_str().unwrap()]);
+    let summary: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((&summary["scope"], &summary["in_sync"]), (&json!(["else"]), &json!(false)));
+    assert!(world.names("else/b") && !world.names("data/t/n/d"));
+    world.here.run(&["sync", &mnt]).says(&["Both sides are the same"]);
+    assert!(world.names("data/t/n/d"));
 }

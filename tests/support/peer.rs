@@ -16,7 +16,7 @@ use bayou::os::clock::{SharedClock, SystemClock};
 use bayou::store::SharedStore;
 use bayou::store::prefix::Prefixed;
 use bayou::store::probe::Conditions;
-use bayou::store::recording::RecordingStore;
+use bayou::store::recording::{RecordingStore, Request};
 use bayou::sync::lock::{BucketLock, LockOptions};
 use bayou::sync::{Result, SyncError, SyncOptions, SyncReport, SyncService};
 use bayou_test_server::KeyPair;
@@ -32,6 +32,8 @@ pub(crate) struct PeerOptions {
     pub(crate) timeout: Duration,
     /// The namespace that it works in; the whole bucket if `None`.
     pub(crate) namespace: Option<&'static str>,
+    /// The part of the tree that it holds; all of it if `None`.
+    pub(crate) under: Option<&'static str>,
     /// Its cache folder; a new one if `None`.
     pub(crate) folder: Option<PathBuf>,
 }
@@ -39,7 +41,7 @@ pub(crate) struct PeerOptions {
 impl Default for PeerOptions {
     fn default() -> Self {
         let timeout = Duration::from_secs(30);
-        Self { sync: SyncOptions::default(), keys: None, timeout, namespace: None, folder: None }
+        Self { sync: SyncOptions::default(), keys: None, timeout, namespace: None, under: None, folder: None }
     }
 }
 
@@ -59,6 +61,11 @@ pub(crate) const LOCK: &str = ".datastore.lock";
 pub(crate) const FILE: NewNode = NewNode { mode: 0o644, uid: None, gid: None };
 const FOLDER: NewNode = NewNode { mode: 0o755, uid: None, gid: None };
 
+/// Returns whether a key is that of a lock: the bucket's, or a namespace's.
+fn is_lock(key: &str) -> bool {
+    key == LOCK || key.starts_with(".locks/")
+}
+
 impl Peer {
     pub(super) fn open(
         store: SharedStore,
@@ -71,6 +78,7 @@ impl Peer {
         let folder = options.folder.or(own).unwrap();
         let cache_options = CacheOptions { folder: folder.clone(), limit_bytes: 1 << 30, min_free_bytes: 0 };
         let cache = Cache::open(cache_options, clock).unwrap();
+        options.under.iter().for_each(|under| cache.keep_within(under).unwrap());
         let recording = Arc::new(RecordingStore::new(store));
         let root: SharedStore = recording.clone();
         let shared: SharedStore = match options.namespace {
@@ -293,15 +301,18 @@ impl Peer {
     }
 
     fn split_requests(&self) -> (Vec<String>, Vec<String>) {
-        let seen = self.store.take();
-        let asked = seen.into_iter().map(|request| format!("{} {}", request.operation, request.key));
-        asked.partition(|asked| asked.ends_with(LOCK))
+        let (lock, others): (Vec<_>, Vec<_>) =
+            self.store.take().into_iter().partition(|one| is_lock(&one.key));
+        let say = |seen: Vec<Request>| {
+            seen.into_iter().map(|one| format!("{} {}", one.operation, one.key)).collect()
+        };
+        (say(lock), say(others))
     }
 
     /// Returns how many requests of a kind there were since the last look, those about the lock
     /// left out.
     pub(crate) fn count(&self, operation: &str) -> usize {
-        let about = |one: &&bayou::store::recording::Request| one.operation == operation && one.key != LOCK;
+        let about = |one: &&Request| one.operation == operation && !is_lock(&one.key);
         self.store.requests().iter().filter(about).count()
     }
 

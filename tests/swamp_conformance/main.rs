@@ -38,6 +38,7 @@ mod neighbour;
 mod partitions;
 mod requests;
 mod retries;
+mod scopes;
 mod shards;
 mod two_phase;
 mod weaknesses;

@@ -29,9 +29,17 @@ on_both_stores!(
 );
 
 const INFRA_INDEX: &str = "infra/.datastore-index.json";
+/// The lock of the namespace, which is not in it.
+const LOCK: &str = ".locks/infra.lock";
 
 fn infra() -> PeerOptions {
     in_namespace("infra")
+}
+
+/// Fills the bucket; nobody is at work in it.
+async fn put_bucket_ns(world: &World) {
+    world.put_fixture("bucket-ns").await;
+    world.delete(LOCK).await;
 }
 
 fn in_namespace(name: &'static str) -> PeerOptions {
@@ -41,12 +49,6 @@ fn in_namespace(name: &'static str) -> PeerOptions {
 fn entry(body: &str) -> Value {
     let hash = ContentHash::of(body.as_bytes()).to_string();
     json!({"size": body.len(), "lastModified": "2026-08-01T09:30:01.250Z", "sha256": hash})
-}
-
-/// Fills the bucket with swamp's; nobody is at work in it any more.
-async fn put_bucket(world: &World) {
-    world.put_fixture("bucket-ns").await;
-    world.delete(".locks/infra.lock").await;
 }
 
 async fn put_infra_index(world: &World, entries: Value) {
@@ -71,7 +73,7 @@ fn outside(peer: &Peer) -> Vec<String> {
 /// Returns every object that is not the namespace's, with its bytes.
 async fn others(world: &World) -> Vec<(String, bytes::Bytes)> {
     let mut found = Vec::new();
-    for key in world.keys().await.into_iter().filter(|key| !key.starts_with("infra/")) {
+    for key in world.keys().await.into_iter().filter(|key| !key.starts_with("infra/") && key != LOCK) {
         found.push((key.clone(), world.object(&key).await.unwrap()));
     }
     found
@@ -82,7 +84,7 @@ fn fixture_file(path: &str) -> String {
 }
 
 async fn c_84_and_c_87_and_c_99_every_key_of_a_namespace_begins_with_its_name(world: World) {
-    put_bucket(&world).await;
+    put_bucket_ns(&world).await;
     let before = others(&world).await;
     let peer = world.stranger(infra()).await;
     peer.sync.start().await.unwrap();
@@ -92,12 +94,16 @@ async fn c_84_and_c_87_and_c_99_every_key_of_a_namespace_begins_with_its_name(wo
     peer.write("top", "y");
     peer.remove("data/probe/m-0002/result/latest");
     assert_eq!(peer.push().await.pushed, 2);
-    peer.sync.lock().idle().await;
-    let lock = ["put", "get", "delete"].map(|asked| format!("{asked} .locks/infra.lock"));
-    assert_eq!(outside(&peer), lock, "only its lock is outside");
+    assert_eq!(outside(&peer), [""; 0]);
+    peer.write("data/locked", "z");
+    assert_eq!(peer.push().await.pushed, 1);
+    let lock = peer.lock_requests().await;
+    assert!(!lock.is_empty() && lock.iter().all(|asked| asked.ends_with(LOCK)), "{lock:?}");
+    assert!(world.object(LOCK).await.is_none());
     assert_eq!(others(&world).await, before);
     let expected = [
         ".catalog-export.json",
+        "data/locked",
         "data/probe/m-0002/result/1/metadata.yaml",
         "data/probe/m-0002/result/1/raw",
         "data/renamed",
@@ -108,7 +114,7 @@ async fn c_84_and_c_87_and_c_99_every_key_of_a_namespace_begins_with_its_name(wo
 }
 
 async fn c_85_and_c_92_a_namespace_shows_its_own_files_by_their_bare_names(world: World) {
-    put_bucket(&world).await;
+    put_bucket_ns(&world).await;
     let peer = world.peer_with(infra()).await;
     let expected = [
         ".catalog-export.json",
@@ -124,19 +130,19 @@ async fn c_85_and_c_92_a_namespace_shows_its_own_files_by_their_bare_names(world
 }
 
 async fn c_86_what_was_pulled_is_not_pushed_by_the_next_process(world: World) {
-    put_bucket(&world).await;
+    put_bucket_ns(&world).await;
     let before = world.keys().await;
     let peer = world.peer_with(infra()).await;
     peer.text("data/probe/m-0002/result/1/raw").await;
     let (folder, _home) = peer.stop();
     let again = world.peer_with(PeerOptions { folder: Some(folder), ..infra() }).await;
     again.push().await;
-    assert_eq!(again.store.count("put"), 0);
+    assert_eq!(again.count("put"), 0);
     assert_eq!(world.keys().await, before);
 }
 
 async fn c_88_and_c_97_what_is_outside_survives_and_stays_outside(world: World) {
-    put_bucket(&world).await;
+    put_bucket_ns(&world).await;
     for key in ["data/b", "infra-2/data/b", "infrastructure", "team-b/data/y"] {
         world.put(key, "not ours").await;
     }
@@ -238,7 +244,7 @@ async fn c_101_content_at_the_root_is_read_if_it_is_exactly_the_entry_s(world: W
     assert_eq!(peer.text("data/old").await, "at the root");
     assert_eq!(peer.requests(), [""; 0], "it is kept like any other content");
     assert!(peer.push().await.settled);
-    assert_eq!(peer.store.count("put"), 0);
+    assert_eq!(peer.count("put"), 0);
 }
 
 async fn c_101_content_at_the_root_comes_into_the_namespace_only_by_a_change(world: World) {
@@ -278,13 +284,13 @@ async fn c_102_and_c_103_nothing_at_the_root_is_copied_moved_or_deleted(world: W
     assert_eq!(peer.files(), [""; 0]);
     peer.write("data/own", "y");
     peer.push().await;
-    assert_eq!(peer.store.count("copy"), 0);
+    assert_eq!(peer.count("copy"), 0);
     assert_eq!(infra_index_keys(&world).await, ["data/own"]);
     assert_eq!(others(&world).await, before);
 }
 
 async fn c_153_and_w_7_a_namespace_becomes_clean_and_nothing_is_looked_for_again(world: World) {
-    put_bucket(&world).await;
+    put_bucket_ns(&world).await;
     let peer = world.peer_with(infra()).await;
     peer.write("data/a", "x");
     assert!(peer.push().await.settled);
@@ -295,7 +301,7 @@ async fn c_153_and_w_7_a_namespace_becomes_clean_and_nothing_is_looked_for_again
 }
 
 async fn w_14_content_is_fetched_under_the_name_of_the_namespace_once(world: World) {
-    put_bucket(&world).await;
+    put_bucket_ns(&world).await;
     let peer = world.peer_with(infra()).await;
     peer.pull().await;
     peer.forget_requests();

@@ -10,18 +10,20 @@ use async_trait::async_trait;
 use super::error::{Result, SyncError};
 use crate::model::entry::{Attributes, Entry};
 use crate::model::index::{INDEX_KEY, Index};
-use crate::model::key::{DataKey, ObjectKey, Refusal};
+use crate::model::key::{DataKey, ObjectKey};
 use crate::model::shard::{META_KEY, ShardRole};
 use crate::model::sidecar::FingerprintKind;
 use crate::model::timestamp::{Stamp, Timestamp};
 use crate::store::{ObjectStore, Version};
 
+mod admitted;
 mod documents;
 mod listing;
 mod monolith;
 mod shard_writes;
 mod shards;
 
+pub use admitted::Admitted;
 pub use listing::Changed;
 
 use documents::MetaDocument;
@@ -76,29 +78,24 @@ pub struct Fetched {
     pub changed: Option<Changed>,
 }
 
-/// What of an index can be shown.
-#[derive(Debug, Default)]
-pub struct Admitted {
-    /// Files and links, by key.
-    pub files: Vec<(DataKey, Entry)>,
-    /// Folders that are recorded, with their attributes.
-    pub folders: Vec<(String, Attributes)>,
-    /// Keys that cannot be files here, and why. Their entries stay in the index.
-    pub refused: Vec<(String, Refusal)>,
-}
+/// Whether a shard with this name is to be read.
+pub type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Sync);
 
 impl RemoteIndex {
-    /// Reads the index. What `known` has of its documents is not read again, and nothing is
-    /// read of shards in the state `applied`.
+    /// Reads the index; of shards only those that are wanted. What `known` has of its documents
+    /// is not read again, and nothing is read of shards in the state `applied`.
     pub async fn fetch(
         store: &dyn ObjectStore,
         known: Option<Self>,
         applied: Option<&str>,
+        is_wanted: Wanted<'_>,
     ) -> Result<Fetched> {
         let meta = documents::fetch_meta(store).await?;
         let role = meta.as_ref().and_then(|document| document.meta.as_ref()).map(|meta| meta.role);
         match role {
-            Some(ShardRole::Truth { .. }) => Self::fetch_shards(store, meta, known, applied).await,
+            Some(ShardRole::Truth { .. }) => {
+                Self::fetch_shards(store, meta, (known, applied), is_wanted).await
+            }
             Some(ShardRole::Copies) => Self::fetch_monolith(store, meta).await,
             None => Self::fetch_without_meta(store, meta, known).await,
         }
@@ -117,8 +114,8 @@ impl RemoteIndex {
     async fn fetch_shards(
         store: &dyn ObjectStore,
         meta: Option<MetaDocument>,
-        known: Option<Self>,
-        applied: Option<&str>,
+        (known, applied): (Option<Self>, Option<&str>),
+        is_wanted: Wanted<'_>,
     ) -> Result<Fetched> {
         let listing = Listing::look(store, meta).await?;
         let is_applied = applied == Some(&*listing.fingerprint().to_string());
@@ -128,7 +125,7 @@ impl RemoteIndex {
         });
         let (mut shards, mut changed) = Shards::fetch(store, listing, known).await?;
         if !is_applied {
-            shards.load_changed(store, &mut changed).await?;
+            shards.load_changed(store, &mut changed, is_wanted).await?;
         }
         let scrubbed = shards.scrub();
         let index = Self { layout: Documents::Shards(Box::new(shards)), scrubbed };
@@ -149,8 +146,10 @@ impl RemoteIndex {
         if meta.is_none() && (knows_no_shards || documents::list_shards(store).await?.is_empty()) {
             return Self::fetch_monolith(store, None).await;
         }
-        let (monolith, fetched) =
-            tokio::try_join!(Monolith::fetch(store, INDEX_KEY), Self::fetch_shards(store, meta, None, None))?;
+        let (monolith, fetched) = tokio::try_join!(
+            Monolith::fetch(store, INDEX_KEY),
+            Self::fetch_shards(store, meta, (None, None), &|_| true)
+        )?;
         let Some(Self { layout: Documents::Shards(mut shards), scrubbed }) = fetched.index else {
             return Ok(fetched);
         };
@@ -355,10 +354,10 @@ impl RemoteIndex {
         }
     }
 
-    /// Returns what of the parts that changed can be shown.
-    pub fn admitted(&self, changed: &Changed) -> Admitted {
+    /// Returns what of the keys that are asked for can be shown.
+    pub fn admitted(&self, is_asked: &dyn Fn(&str) -> bool) -> Admitted {
         let mut admitted = Admitted::default();
-        for (key, entry) in self.entries().filter(|(key, _)| changed.covers(key)) {
+        for (key, entry) in self.entries().filter(|(key, _)| is_asked(key)) {
             admitted.take(key, entry);
         }
         let folders = match &self.layout {
@@ -367,16 +366,6 @@ impl RemoteIndex {
         };
         admitted.folders = folders.dirs().map(|(path, attributes)| (path.to_owned(), attributes)).collect();
         admitted
-    }
-}
-
-impl Admitted {
-    /// Adds an entry, or notes why its key is refused.
-    pub fn take(&mut self, key: &str, entry: Entry) {
-        match DataKey::admit(key) {
-            Ok(key) => self.files.push((key, entry)),
-            Err(reason) => self.refused.push((key.to_owned(), reason)),
-        }
     }
 }
 

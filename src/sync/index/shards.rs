@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Wanted;
 use super::documents;
 use super::listing::{Changed, Listing};
 use super::monolith::Monolith;
@@ -100,15 +101,19 @@ impl Shards {
         Ok((shards, changed))
     }
 
-    /// Reads the shards that changed; all of them, if an entry may have been in any.
+    /// Reads the shards that changed; all of them, if an entry may have been in any. Of those,
+    /// the ones that are wanted, and those whose names swamp's rule does not give any more: they
+    /// may hold anything.
     pub(super) async fn load_changed(
         &mut self,
         store: &dyn ObjectStore,
         changed: &mut Changed,
+        is_wanted: Wanted<'_>,
     ) -> Result<()> {
-        self.load(store, |name| changed.all || changed.shards.contains(name)).await?;
+        let is_read = |name: &str| is_wanted(name) || is_legacy(name);
+        self.load(store, |name| is_read(name) && (changed.all || changed.shards.contains(name))).await?;
         changed.all |= !self.displaced.is_empty();
-        if changed.all { self.load(store, |_| true).await } else { Ok(()) }
+        if changed.all { self.load(store, is_read).await } else { Ok(()) }
     }
 
     fn nothing() -> Self {
