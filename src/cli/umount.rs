@@ -133,9 +133,12 @@ fn flush_and_leave(found: Found, timeout: Duration, clock: SharedClock) -> Resul
             finish(&client, &summary, kept)
         }
         Ok(other) => Err(unexpected(&other)),
-        Err(AskError::Gone) if mount_table::topmost_at(&path).is_ok_and(|entry| entry.is_none()) => {
-            Err(AskError::Gone.into())
-        }
+        Err(AskError::Gone) => match mount_table::topmost_at(&path) {
+            // It died as it was asked: what it left is that of any dead one.
+            Ok(Some(entry)) if mountpoint::is_stale(&path) => unmount_unasked(&entry),
+            Ok(Some(_)) | Err(_) => give_up(AskError::Gone, &path, timeout),
+            Ok(None) => Err(AskError::Gone.into()),
+        },
         Err(reason) => give_up(reason, &path, timeout),
     }
 }
