@@ -10,6 +10,7 @@ use std::sync::Arc;
 pub mod bucket_lock;
 pub mod failures;
 pub mod folders;
+pub mod index_upkeep;
 pub mod options;
 
 mod answers;

@@ -8,6 +8,7 @@ mod arguments;
 mod completions;
 mod config;
 mod daemon;
+mod index;
 mod invocation;
 mod lock;
 mod logging;
@@ -49,6 +50,7 @@ enum Sub {
     Status(status::StatusArgs),
     Sync(Box<sync::SyncArgs>),
     Lock(lock::LockArgs),
+    Index(index::IndexArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -116,6 +118,7 @@ fn run(parsed: Parsed) -> Result<(), Failure> {
         Sub::Status(args) => status::run(&args),
         Sub::Sync(args) => sync::run(&args, clock),
         Sub::Lock(args) => lock::run(&args, clock),
+        Sub::Index(args) => index::run(&args, clock),
         Sub::Completions(args) => completions::run(&args),
         Sub::Man(_) => man::run(),
     }

@@ -72,6 +72,8 @@ impl ToErrno for SyncError {
             Self::DamagedIndex { .. }
             | Self::DamagedShard { .. }
             | Self::MissingShard { .. }
+            | Self::NothingToMigrate { .. }
+            | Self::NoShard { .. }
             | Self::KeepsChanging { .. }
             | Self::Contended { .. }
             | Self::LockHeld { .. }

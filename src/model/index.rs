@@ -14,7 +14,6 @@ use super::entry::{Attributes, Entry};
 use super::internal_name::is_internal;
 use super::key::DataKey;
 use super::raw_json::{RawMap, compact, write_member};
-use super::shard::Shard;
 use super::timestamp::Timestamp;
 
 /// The document's key in the bucket.
@@ -24,7 +23,7 @@ pub const INDEX_KEY: &str = ".datastore-index.json";
 #[derive(Debug, Clone)]
 pub struct Index {
     top: Vec<TopMember>,
-    entries: RawMap,
+    pub(super) entries: RawMap,
     dirs: RawMap,
 }
 
@@ -156,15 +155,6 @@ impl Index {
     /// Returns whether there is an entry of a key.
     pub fn has(&self, key: &str) -> bool {
         self.entries.get(key).is_some()
-    }
-
-    /// Returns the entries of some keys as a shard holds them.
-    pub fn shard_of(&self, wanted: impl Fn(&str) -> bool) -> Shard {
-        let mut shard = Shard::default();
-        for (key, value) in self.entries.iter().filter(|(key, _)| wanted(key)) {
-            shard.take(key, value);
-        }
-        shard
     }
 
     /// Returns the directories that are recorded, in the document's order.

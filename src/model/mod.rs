@@ -6,6 +6,7 @@ pub mod entry;
 pub mod fingerprint;
 pub mod identity;
 pub mod index;
+mod index_parts;
 pub mod internal_name;
 pub mod key;
 pub mod lock_body;

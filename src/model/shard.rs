@@ -137,6 +137,10 @@ impl Shard {
         self.entries.remove(key)
     }
 
+    pub(super) fn raw(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        self.entries.iter()
+    }
+
     /// Takes over an entry as another document of the index has it, members unknown to us included.
     pub(super) fn take(&mut self, key: &str, value: &RawValue) {
         self.entries.set(key, value.to_owned());

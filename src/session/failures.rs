@@ -44,9 +44,11 @@ pub fn of_sync(address: &str, error: &SyncError) -> Failure {
     let kind = match error {
         SyncError::Store { source, .. } => return of_store(address, source),
         SyncError::Cache { source, .. } => return of_cache(source),
-        SyncError::DamagedIndex { .. } | SyncError::DamagedShard { .. } | SyncError::MissingShard { .. } => {
-            FailureKind::System
-        }
+        SyncError::DamagedIndex { .. }
+        | SyncError::DamagedShard { .. }
+        | SyncError::MissingShard { .. }
+        | SyncError::NothingToMigrate { .. }
+        | SyncError::NoShard { .. } => FailureKind::System,
         SyncError::Conflict { .. } => FailureKind::Conflicts,
         SyncError::KeepsChanging { .. } => FailureKind::Unsynced,
         SyncError::ReadOnly { .. } => FailureKind::NotPermitted,

@@ -20,7 +20,7 @@ use crate::model::timestamp::{Stamp, Timestamp};
 use crate::store::{ErrorKind, Listed, ObjectStore};
 
 /// What the manifest of a namespace is called, behind the namespace's name.
-const NAMESPACE_MANIFEST: &str = "/.namespace.json";
+pub(super) const NAMESPACE_MANIFEST: &str = "/.namespace.json";
 
 /// Whether what was found may be written to the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

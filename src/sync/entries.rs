@@ -4,7 +4,7 @@ use crate::cache::rows::{Inode, Kind, Remote};
 use crate::model::content_hash::ContentHash;
 use crate::model::entry::{Attributes, Entry};
 use crate::model::timestamp::{Stamp, Timestamp};
-use crate::store::{Condition, Nonce, PutOptions, UserMeta};
+use crate::store::{Condition, Nonce, ObjectMeta, PutOptions, UserMeta};
 
 /// Returns how a file's object is written: its user metadata says again what its entry says.
 pub(super) fn put_options(inode: &Inode, condition: Condition) -> PutOptions {
@@ -36,6 +36,30 @@ pub(super) fn entry_of(inode: &Inode, remote: &Remote) -> Entry {
             Kind::File | Kind::Folder => None,
         },
         attributes,
+    }
+}
+
+/// Returns the index entry of an object: what is known of this version of it, and what the
+/// object's metadata says if nothing is.
+pub(super) fn entry_of_object(meta: &ObjectMeta, old: Option<Entry>) -> Entry {
+    let is_this = old.as_ref().is_some_and(|old| old.version.as_ref() == Some(&meta.version));
+    let said = |name: &str| meta.user.get(name);
+    let attributes = match &old {
+        Some(old) => old.attributes.clone(),
+        None => Attributes {
+            mode: said("bayou-mode").and_then(|mode| u32::from_str_radix(mode, 8).ok()),
+            mtime_ns: said("bayou-mtime-ns").and_then(|mtime| mtime.parse().ok()),
+            ..Attributes::default()
+        },
+    };
+    let symlink = old.as_ref().and_then(|old| old.symlink.clone()).or_else(|| said("bayou-symlink").cloned());
+    Entry {
+        size: Some(meta.size),
+        last_modified: Some(Stamp::from(Timestamp::from(meta.modified))),
+        version: Some(meta.version.clone()),
+        symlink,
+        attributes,
+        ..old.filter(|_| is_this).unwrap_or_default()
     }
 }
 

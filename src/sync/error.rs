@@ -52,6 +52,27 @@ pub enum SyncError {
         /// Where and how.
         detail: String,
     },
+    /// The index cannot be turned into shards.
+    #[error("{address} cannot be migrated: {reason}")]
+    NothingToMigrate {
+        /// The bucket.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// Swamp has no shard for some keys.
+    #[error(
+        "{address} was not migrated: swamp's clients would not see {} of its files any more, because they have no \
+         shard for them ({}); --keep-beside migrates all the same",
+        keys.len(),
+        first_of(keys)
+    )]
+    NoShard {
+        /// The bucket.
+        address: String,
+        /// The keys.
+        keys: Vec<String>,
+    },
     /// A shard that the index lists is not in the bucket.
     #[error(
         "The index shard {key} is missing in {address}, so what the index names is not known; put it back, or run `bayou index verify --repair`"
@@ -111,6 +132,12 @@ pub enum SyncError {
         /// The bucket.
         address: String,
     },
+}
+
+/// Returns the first names of a list.
+fn first_of(keys: &[String]) -> String {
+    let shown = keys.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
+    if keys.len() > 10 { format!("{shown}, …") } else { shown }
 }
 
 impl SyncError {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 mod bad_input;
+mod index;
 mod leaving;
 mod locking;
 mod mounting;

@@ -21,3 +21,4 @@ mod names;
 mod races;
 mod requests;
 mod seeds;
+mod upkeep;

@@ -22,6 +22,7 @@ mod listing;
 mod monolith;
 mod shard_writes;
 mod shards;
+mod upkeep;
 
 pub use admitted::Admitted;
 pub use listing::Changed;

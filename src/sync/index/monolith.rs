@@ -54,6 +54,12 @@ impl Monolith {
         Self { index, version: None, copies: None, copies_version: None, touched: BTreeSet::new() }
     }
 
+    /// Has every copy written with the next commit.
+    pub(super) fn touch_copies(&mut self) {
+        let listed = self.copies.iter().flat_map(|meta| meta.partitions.clone());
+        self.touched.extend(listed.chain(self.partitions()).collect::<Vec<_>>());
+    }
+
     /// Returns whether there are no copies beside it.
     pub(super) fn is_plain(&self) -> bool {
         self.copies_version.is_none()

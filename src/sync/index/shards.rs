@@ -35,7 +35,9 @@ pub(super) struct Shards {
     pub beside: Monolith,
     pub beside_touched: BesideTouched,
     /// Names of shards that are in the bucket although the meta document does not list them.
-    unlisted: BTreeSet<String>,
+    pub unlisted: BTreeSet<String>,
+    /// Names of shards that are listed but cannot be read.
+    pub lost: Vec<String>,
     /// Keys that are in another shard than swamp's rule says, as far as shards were read.
     displaced: BTreeMap<String, String>,
     /// Whether the next commit must write the meta document although no entry changes.
@@ -95,6 +97,7 @@ impl Shards {
             beside,
             beside_touched: BesideTouched::default(),
             unlisted: listing.unlisted,
+            lost: Vec::new(),
             displaced: known.displaced,
             repair: listing.commit_seq.is_none(),
         };
@@ -116,6 +119,46 @@ impl Shards {
         if changed.all { self.load(store, is_read).await } else { Ok(()) }
     }
 
+    /// Returns shards with the entries of a monolith, and beside them what has no shard. `left`
+    /// are the shards that are in the bucket; those that hold nothing any more are emptied.
+    pub(super) fn of_monolith(
+        monolith: Monolith,
+        left: BTreeMap<String, Option<Version>>,
+        ours: Option<Version>,
+    ) -> Self {
+        let mut index = monolith.index;
+        let mut shards = index.move_into_shards();
+        let names = left.keys().chain(shards.keys()).cloned().collect::<BTreeSet<_>>();
+        let document = |name: String| {
+            let version = left.get(&name).cloned().flatten();
+            let shard = Some(shards.remove(&name).unwrap_or_default());
+            (name, Document { version, shard, touched: true })
+        };
+        let documents = names.into_iter().map(document).collect();
+        let is_needed = ours.is_some() || !index.is_empty() || index.dirs().next().is_some();
+        let mut beside = Monolith::unpublished(index);
+        beside.version = ours;
+        let beside_touched = BesideTouched { set: is_needed, removed: BTreeSet::new() };
+        let (meta, commit_seq) = (monolith.copies_version, Some(0));
+        Self { meta, commit_seq, documents, beside, beside_touched, ..Self::nothing() }
+    }
+
+    /// Reads the shards that can be read; the others are empty from now on.
+    pub(super) async fn load_what_can_be_read(&mut self, store: &dyn ObjectStore) -> Result<()> {
+        for name in self.documents.keys().cloned().collect::<Vec<_>>() {
+            match self.load(store, |one| *one == *name).await {
+                Err(SyncError::MissingShard { .. } | SyncError::DamagedShard { .. }) => {
+                    let version = documents::head(store, &shard_object(&name)).await?;
+                    self.lost.push(shard_object(&name));
+                    let document = Document { version, shard: Some(Shard::default()), touched: true };
+                    self.documents.insert(name, document);
+                }
+                read => read?,
+            }
+        }
+        Ok(())
+    }
+
     fn nothing() -> Self {
         Self {
             meta: None,
@@ -124,6 +167,7 @@ impl Shards {
             beside: Monolith::unpublished(Index::empty(Timestamp::from_unix_ms(0))),
             beside_touched: BesideTouched::default(),
             unlisted: BTreeSet::new(),
+            lost: Vec::new(),
             displaced: BTreeMap::new(),
             repair: false,
         }
@@ -176,7 +220,7 @@ impl Shards {
 
     /// Takes in a shard that no meta document lists: somebody left it behind, or wrote a meta
     /// document that forgot it. Its entries count as far as their objects are there.
-    async fn take_in(&mut self, store: &dyn ObjectStore, name: String) -> Result<()> {
+    pub(super) async fn take_in(&mut self, store: &dyn ObjectStore, name: String) -> Result<()> {
         let Some((mut shard, version)) = documents::read_shard(store, &name).await? else { return Ok(()) };
         for key in shard.keys().map(str::to_owned).collect::<Vec<_>>() {
             if documents::head(store, &key).await?.is_none() {

@@ -1,0 +1,259 @@
+//! `bayou index`: what the index of a bucket says, whether it is true, and making it so.
+
+use clap::{Args, Subcommand};
+
+use super::arguments::{self, BucketArgs};
+use super::{output, units};
+use crate::control::{Failure, FailureKind};
+use crate::model::entry::Entry;
+use crate::os::clock::SharedClock;
+use crate::session::index_upkeep::{self, IndexPlace, Purpose};
+use crate::sync::upkeep::{Finding, Migrated, Survey, Upkeep};
+
+/// How many names of one kind are shown to people.
+const MOST_SHOWN: usize = 10;
+
+/// Show, check, repair or migrate the index of a bucket
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without a mount and without a cache. What changes the index does so under the bucket's lock.\n\nExample:\n  bayou index verify s3://bucket/team"
+)]
+pub(super) struct IndexArgs {
+    #[command(subcommand)]
+    command: Sub,
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    Show(ShowArgs),
+    Verify(VerifyArgs),
+    Rebuild(RebuildArgs),
+    Migrate(MigrateArgs),
+}
+
+/// Show how the index is laid out and what is in it
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  bayou index show s3://bucket/team audit/2026-08-01.jsonl")]
+struct ShowArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    /// Show the entries of these files, or of all below these directories
+    #[arg(value_name = "PATH")]
+    paths: Vec<String>,
+}
+
+/// Compare the index with the objects
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Ends with 2 if the index is not true. Reads the index and lists the bucket; changes nothing without --repair.\n\nExample:\n  bayou index verify s3://bucket/team --repair"
+)]
+struct VerifyArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    /// Make the index say what is so; no object is deleted
+    #[arg(long)]
+    repair: bool,
+}
+
+/// Build the index anew from the objects
+#[derive(Debug, Args)]
+#[command(
+    after_help = "For an index that is damaged: what can be read of it is kept where the objects agree.\n\nExample:\n  bayou index rebuild s3://bucket/team"
+)]
+struct RebuildArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+}
+
+/// Turn a monolithic index into shards, as `swamp datastore migrate-index` does
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  bayou index migrate s3://bucket/team")]
+struct MigrateArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    /// Migrate although swamp has no shard for some files: only bayou sees them from then on
+    #[arg(long)]
+    keep_beside: bool,
+}
+
+/// Which index of which bucket.
+#[derive(Debug, Args)]
+struct WhichArgs {
+    /// The bucket: s3://BUCKET/PREFIX or file:///FOLDER
+    #[arg(value_name = "SOURCE")]
+    source: String,
+    /// Print JSON with stable keys
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    bucket: BucketArgs,
+}
+
+/// A file as JSON.
+#[derive(serde::Serialize)]
+struct Shown<'a> {
+    key: &'a str,
+    size: Option<u64>,
+    last_modified: Option<&'a str>,
+    sha256: Option<String>,
+    version: Option<&'a str>,
+    symlink: Option<&'a str>,
+    mode: Option<u32>,
+}
+
+pub(super) fn run(args: &IndexArgs, clock: SharedClock) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| {
+        Failure::new(FailureKind::System, "The runtime cannot be started").caused_by(&error)
+    })?;
+    runtime.block_on(async {
+        match &args.command {
+            Sub::Show(args) => show(args, &clock).await,
+            Sub::Verify(args) => verify(args, &clock).await,
+            Sub::Rebuild(args) => rebuild(args, &clock).await,
+            Sub::Migrate(args) => migrate(args, &clock).await,
+        }
+    })
+}
+
+impl WhichArgs {
+    async fn open(&self, purpose: Purpose, clock: &SharedClock) -> Result<Upkeep, Failure> {
+        let source = arguments::source(&self.source)?;
+        let s3 = self.bucket.s3_options(&source)?;
+        let namespace = self.bucket.namespace().cloned();
+        let place = IndexPlace { source: source.to_string(), s3, namespace };
+        index_upkeep::open(&place, purpose, clock).await
+    }
+
+    fn say(&self, survey: &Survey, lines: Vec<String>) {
+        if self.json {
+            output::json(survey);
+        } else {
+            lines.into_iter().for_each(output::line);
+        }
+    }
+}
+
+async fn show(args: &ShowArgs, clock: &SharedClock) -> Result<(), Failure> {
+    let upkeep = args.which.open(Purpose::Look, clock).await?;
+    if args.paths.is_empty() {
+        let survey = upkeep.show().await.map_err(index_upkeep::failed(&upkeep))?;
+        args.which.say(&survey, describe(&survey));
+        return Ok(());
+    }
+    let entries = upkeep.entries(&args.paths).await.map_err(index_upkeep::failed(&upkeep))?;
+    let missing =
+        args.paths.iter().find(|path| !entries.iter().any(|(key, _)| key.starts_with(path.as_str())));
+    if let Some(path) = missing {
+        let message =
+            format!("The index of {} names neither {path:?} nor anything below it", upkeep.address());
+        return Err(Failure::new(FailureKind::System, message));
+    }
+    let shown: Vec<Shown<'_>> = entries.iter().map(|(key, entry)| shown(key, entry)).collect();
+    if args.which.json {
+        output::json(&shown);
+    } else {
+        for one in shown {
+            let size = one.size.map_or_else(|| "?".to_owned(), |size| size.to_string());
+            output::line(format_args!("{size:>12}  {}  {}", one.last_modified.unwrap_or("-"), one.key));
+        }
+    }
+    Ok(())
+}
+
+async fn verify(args: &VerifyArgs, clock: &SharedClock) -> Result<(), Failure> {
+    let purpose = if args.repair { Purpose::Change } else { Purpose::Look };
+    let upkeep = args.which.open(purpose, clock).await?;
+    let outcome = if args.repair { upkeep.repair().await } else { upkeep.verify().await };
+    upkeep.finish().await;
+    let survey = outcome.map_err(index_upkeep::failed(&upkeep))?;
+    let mut lines = describe(&survey);
+    lines.extend(survey.findings.iter().flat_map(findings));
+    let left = survey.findings.iter().filter(|finding| !finding.problem.is_repairable());
+    lines.push(match (survey.findings.is_empty(), args.repair) {
+        (true, _) => "The index is true".to_owned(),
+        (false, true) if left.count() == survey.findings.len() => "Nothing that could be repaired".to_owned(),
+        (false, true) => "Repaired".to_owned(),
+        (false, false) => String::new(),
+    });
+    lines.retain(|line| !line.is_empty());
+    args.which.say(&survey, lines);
+    if args.repair || survey.findings.iter().all(|finding| !finding.problem.is_repairable()) {
+        return Ok(());
+    }
+    let message = format!(
+        "The index of {} is not true; `bayou index verify {} --repair` makes it so",
+        survey.source, args.which.source
+    );
+    Err(Failure::new(FailureKind::System, message))
+}
+
+async fn rebuild(args: &RebuildArgs, clock: &SharedClock) -> Result<(), Failure> {
+    let upkeep = args.which.open(Purpose::Change, clock).await?;
+    let outcome = match upkeep.rebuild().await {
+        Ok(found) => upkeep.show().await.map(|survey| Survey { findings: found.findings, ..survey }),
+        Err(failed) => Err(failed),
+    };
+    upkeep.finish().await;
+    let survey = outcome.map_err(index_upkeep::failed(&upkeep))?;
+    let mut lines: Vec<String> = survey.findings.iter().flat_map(findings).collect();
+    lines.extend(describe(&survey));
+    args.which.say(&survey, lines);
+    Ok(())
+}
+
+async fn migrate(args: &MigrateArgs, clock: &SharedClock) -> Result<(), Failure> {
+    let upkeep = args.which.open(Purpose::Change, clock).await?;
+    let outcome = upkeep.migrate(args.keep_beside).await;
+    upkeep.finish().await;
+    let migrated = outcome.map_err(index_upkeep::failed(&upkeep))?;
+    if args.which.json {
+        output::json(&migrated);
+    } else {
+        output::line(conclude(&migrated));
+    }
+    Ok(())
+}
+
+fn shown<'a>(key: &'a str, entry: &'a Entry) -> Shown<'a> {
+    Shown {
+        key,
+        size: entry.size,
+        last_modified: entry.last_modified.as_ref().map(|stamp| stamp.as_str()),
+        sha256: entry.sha256.as_ref().map(ToString::to_string),
+        version: entry.version.as_ref().map(|version| version.as_str()),
+        symlink: entry.symlink.as_deref(),
+        mode: entry.attributes.mode,
+    }
+}
+
+/// Returns the lines that say what is in an index.
+fn describe(survey: &Survey) -> Vec<String> {
+    if survey.layout == "none" {
+        return vec![format!("{}: no index", survey.source)];
+    }
+    let shards = match (survey.shards, survey.commit_seq) {
+        (0, _) => String::new(),
+        (count, Some(seq)) => format!(" ({count}, commit {seq})"),
+        (count, None) => format!(" ({count})"),
+    };
+    let bytes = units::bytes(survey.bytes);
+    vec![format!("{}: {}{shards}, {} entries, {bytes}", survey.source, survey.layout, survey.entries)]
+}
+
+/// Returns the lines that say what is wrong.
+fn findings(finding: &Finding) -> Vec<String> {
+    let names = &finding.names;
+    let mut lines = vec![format!("{}: {}", finding.problem.as_str(), names.len())];
+    lines.extend(names.iter().take(MOST_SHOWN).map(|name| format!("  {name}")));
+    if names.len() > MOST_SHOWN {
+        lines.push(format!("  and {} more", names.len() - MOST_SHOWN));
+    }
+    lines
+}
+
+fn conclude(migrated: &Migrated) -> String {
+    let Migrated { source, shards, commit_seq, beside, monolith_is_empty } = migrated;
+    let kept = if *beside == 0 { String::new() } else { format!(", {beside} files are seen by bayou only") };
+    let monolith = if *monolith_is_empty { "is empty now" } else { "says the same as the shards" };
+    format!("{source}: {shards} shards, commit {commit_seq}{kept}; the old monolith {monolith}")
+}

@@ -1,0 +1,150 @@
+//! What looking after the index needs to know of its documents.
+
+use std::collections::BTreeMap;
+
+use super::documents;
+use super::listing::Listing;
+use super::monolith::Monolith;
+use super::shards::{BESIDE_KEY, Shards};
+use super::{Documents, RemoteIndex};
+use crate::model::entry::Entry;
+use crate::model::index::{INDEX_KEY, Index};
+use crate::model::shard::{META_KEY, Shard, ShardRole, partition_key, shard_object};
+use crate::model::timestamp::Timestamp;
+use crate::store::ObjectStore;
+use crate::sync::error::{Result, SyncError};
+use crate::sync::upkeep::Problem;
+
+impl RemoteIndex {
+    /// Reads the index; documents that are damaged or missing are left out.
+    pub(in crate::sync) async fn fetch_what_can_be_read(store: &dyn ObjectStore) -> Result<Option<Self>> {
+        match Self::fetch(store, None, None).await {
+            Err(SyncError::DamagedIndex { .. }) => {
+                let version = documents::head(store, INDEX_KEY).await?;
+                let meta = documents::fetch_meta(store).await?;
+                let index = Index::empty(Timestamp::from_unix_ms(0));
+                let mut monolith = Monolith::unpublished(index);
+                monolith.version = version;
+                monolith.copies_version = meta.as_ref().map(|document| document.version.clone());
+                monolith.copies = meta.and_then(|document| document.meta);
+                monolith.touch_copies();
+                Ok(Some(Self { layout: Documents::Monolith(Box::new(monolith)), scrubbed: Vec::new() }))
+            }
+            Err(SyncError::MissingShard { .. } | SyncError::DamagedShard { .. }) => {
+                let listing = Listing::look(store, documents::fetch_meta(store).await?).await?;
+                let (mut shards, _) = Shards::fetch(store, listing, None).await?;
+                shards.load_what_can_be_read(store).await?;
+                let scrubbed = shards.scrub();
+                Ok(Some(Self { layout: Documents::Shards(Box::new(shards)), scrubbed }))
+            }
+            fetched => Ok(fetched?.index),
+        }
+    }
+
+    /// Returns its layout in words, the number of shards (or copies) and the counter of commits.
+    pub(in crate::sync) fn describe(&self) -> (&'static str, usize, Option<u64>) {
+        match &self.layout {
+            Documents::Monolith(monolith) => match &monolith.copies {
+                Some(copies) => ("monolith with copies", copies.partitions.len(), None),
+                None => ("monolith", 0, None),
+            },
+            Documents::Shards(shards) => ("shards", shards.documents.len(), shards.commit_seq),
+        }
+    }
+
+    /// Returns whether shards are the index.
+    pub(in crate::sync) fn is_sharded(&self) -> bool {
+        matches!(self.layout, Documents::Shards(_))
+    }
+
+    /// Tells what is wrong with the documents themselves.
+    pub(in crate::sync) async fn look_at_documents(
+        &self,
+        store: &dyn ObjectStore,
+        mut tell: impl FnMut(Problem, Vec<String>),
+    ) -> Result<()> {
+        match &self.layout {
+            Documents::Monolith(monolith) => {
+                tell(Problem::UntrueCopies, untrue_copies(store, monolith).await?);
+            }
+            Documents::Shards(shards) => {
+                tell(
+                    Problem::LostMeta,
+                    shards.needs_repair().then(|| META_KEY.to_owned()).into_iter().collect(),
+                );
+                tell(Problem::UnlistedShards, shards.unlisted.iter().cloned().collect());
+                tell(Problem::LostShards, shards.lost.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what shards hold that no meta document lists, and marks all copies to be written.
+    pub(in crate::sync) async fn take_in_unlisted(&mut self, store: &dyn ObjectStore) -> Result<()> {
+        match &mut self.layout {
+            Documents::Monolith(monolith) => monolith.touch_copies(),
+            Documents::Shards(shards) => {
+                for name in std::mem::take(&mut shards.unlisted) {
+                    shards.take_in(store, name).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Turns a monolith into shards that are not written yet; returns them and the keys that
+    /// swamp has no shard for.
+    pub(in crate::sync) async fn into_shards(self, store: &dyn ObjectStore) -> Result<(Self, Vec<String>)> {
+        let Documents::Monolith(monolith) = self.layout else { return Ok((self, Vec::new())) };
+        let left = documents::list_shards(store).await?;
+        let ours = documents::head(store, BESIDE_KEY).await?;
+        let shards = Shards::of_monolith(*monolith, left, ours);
+        let beside = shards.folders().keys().map(str::to_owned).collect();
+        let index = Self { layout: Documents::Shards(Box::new(shards)), scrubbed: Vec::new() };
+        Ok((index, beside))
+    }
+
+    /// Returns all entries and folders as one document.
+    pub(in crate::sync) async fn as_monolith(
+        &mut self,
+        store: &dyn ObjectStore,
+        now: Timestamp,
+    ) -> Result<Vec<u8>> {
+        match &mut self.layout {
+            Documents::Monolith(monolith) => Ok(monolith.index.to_bytes()),
+            Documents::Shards(shards) => {
+                shards.load(store, |_| true).await?;
+                let mut whole = shards.folders().clone();
+                whole.set_last_pulled(now);
+                for shard in shards.documents.values().filter_map(|document| document.shard.as_ref()) {
+                    whole.take_shard(shard);
+                }
+                Ok(whole.to_bytes())
+            }
+        }
+    }
+}
+
+/// Returns the names of copies that say something else than the monolith.
+async fn untrue_copies(store: &dyn ObjectStore, monolith: &Monolith) -> Result<Vec<String>> {
+    let Some(copies) = monolith.copies.as_ref().filter(|meta| meta.role == ShardRole::Copies) else {
+        return Ok(Vec::new());
+    };
+    let mut untrue = Vec::new();
+    for name in &copies.partitions {
+        let truth = monolith.index.shard_of(|key| partition_key(key).as_deref() == Some(&**name));
+        let copy = match documents::read_shard(store, name).await {
+            Ok(copy) => copy.map(|(shard, _)| shard),
+            Err(SyncError::DamagedShard { .. }) => None,
+            Err(failed) => return Err(failed),
+        };
+        if copy.is_none_or(|copy| by_key(&copy) != by_key(&truth)) {
+            untrue.push(shard_object(name));
+        }
+    }
+    Ok(untrue)
+}
+
+fn by_key(shard: &Shard) -> BTreeMap<&str, Entry> {
+    shard.entries().collect()
+}

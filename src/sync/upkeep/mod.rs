@@ -1,0 +1,63 @@
+//! Looking after the index itself, without a cache: what is in it, whether it is true, and
+//! making it true.
+//!
+//! The objects have the last word: an entry without an object goes, an object without an entry
+//! gets one. Nothing here deletes an object that holds somebody's data. Whatever is changed is
+//! changed under the bucket's lock, on what the index says by then.
+
+use std::sync::Arc;
+
+use super::error::Result;
+use super::index::RemoteIndex;
+use super::lock::BucketLock;
+use crate::os::clock::SharedClock;
+use crate::store::SharedStore;
+
+mod migrate;
+mod monolith;
+mod objects;
+mod repair;
+mod survey;
+
+pub use migrate::Migrated;
+pub use survey::{Finding, Problem, Survey};
+
+/// Looks after the index of one bucket.
+pub struct Upkeep {
+    store: SharedStore,
+    lock: Arc<BucketLock>,
+    clock: SharedClock,
+}
+
+/// Whether documents of the index that cannot be read are an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Damage {
+    /// They are.
+    Fails,
+    /// What they named is found again from the objects.
+    IsLeftOut,
+}
+
+impl Upkeep {
+    /// Returns the keeper of a bucket's index; asks for nothing yet.
+    pub fn new(store: SharedStore, lock: Arc<BucketLock>, clock: SharedClock) -> Self {
+        Self { store, lock, clock }
+    }
+
+    /// Returns the bucket's address, for messages.
+    pub fn address(&self) -> String {
+        self.store.address()
+    }
+
+    /// Returns when the lock is given back.
+    pub async fn finish(&self) {
+        self.lock.idle().await;
+    }
+
+    async fn read(&self, damage: Damage) -> Result<Option<RemoteIndex>> {
+        match damage {
+            Damage::Fails => Ok(RemoteIndex::fetch(&*self.store, None, None).await?.index),
+            Damage::IsLeftOut => RemoteIndex::fetch_what_can_be_read(&*self.store).await,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Making the index say what is so.
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::survey::{Finding, Problem, Survey};
+use super::{Damage, Upkeep};
+use crate::model::entry::Entry;
+use crate::model::key::{DataKey, ObjectKey};
+use crate::model::timestamp::Timestamp;
+use crate::sync::discover;
+use crate::sync::entries::entry_of_object;
+use crate::sync::error::{Result, SyncError};
+use crate::sync::index::RemoteIndex;
+use crate::sync::lock::Held;
+
+/// How many objects are asked for at once.
+const PARALLEL_HEADS: usize = 32;
+/// How often a repair is made again when others write without the lock meanwhile.
+const MOST_ATTEMPTS: usize = 4;
+
+impl Upkeep {
+    /// Repairs what a look at index and objects finds. Returns what was found.
+    pub async fn repair(&self) -> Result<Survey> {
+        self.make_true(Damage::Fails).await
+    }
+
+    /// Builds the index anew from the objects: documents that cannot be read are left out, and
+    /// what can be read of them is kept where it is so. Returns what was found.
+    pub async fn rebuild(&self) -> Result<Survey> {
+        self.make_true(Damage::IsLeftOut).await
+    }
+
+    async fn make_true(&self, damage: Damage) -> Result<Survey> {
+        let lock = self.lock.hold().await?;
+        for _ in 0..MOST_ATTEMPTS {
+            match self.attempt(&lock, damage).await {
+                Err(moved) if moved.is_condition_failed() => {
+                    tracing::debug!("The index moved on: the repair is made again on the newer one");
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(SyncError::Contended { address: self.store.address() })
+    }
+
+    async fn attempt(&self, lock: &Held, damage: Damage) -> Result<Survey> {
+        let now = Timestamp::from(self.clock.now());
+        let Some(mut index) = self.read(damage).await? else {
+            let found = discover::discover(&*self.store, discover::Publish::Yes, now).await?;
+            return Ok(Survey { entries: found.len() as u64, ..self.show().await? });
+        };
+        let objects = self.objects().await?;
+        let mut survey = self.summary(Some(&index));
+        survey.findings = self.findings(Some(&index), &objects).await?;
+        let named = |problem: Problem| {
+            let of = |finding: &&Finding| finding.problem == problem;
+            survey.findings.iter().filter(of).flat_map(|finding| finding.names.clone()).collect::<Vec<_>>()
+        };
+        if survey.findings.iter().all(|finding| !finding.problem.is_repairable()) {
+            return Ok(survey);
+        }
+        index.take_in_unlisted(&*self.store).await?;
+        let asked = [named(Problem::Dangling), named(Problem::Behind), named(Problem::Unindexed)].concat();
+        self.bring_up(&mut index, asked.clone()).await?;
+        lock.check().await?;
+        index.publish(&*self.store, now, lock).await?;
+        // Somebody may have removed an object while its entry was made.
+        if self.bring_up(&mut index, asked).await? {
+            lock.check().await?;
+            index.publish(&*self.store, now, lock).await?;
+        }
+        if !named(Problem::MisleadingMonolith).is_empty() {
+            self.neutralise_monolith(&mut index, now).await?;
+        }
+        Ok(survey)
+    }
+
+    /// Has the index say of these keys what their objects are; returns whether it said something
+    /// else.
+    async fn bring_up(&self, index: &mut RemoteIndex, keys: Vec<String>) -> Result<bool> {
+        let ask = |key: String| async move {
+            let what = format!("Asking for {key}");
+            let meta = self.store.head(&ObjectKey::new(&*key)).await.map_err(SyncError::store(what))?;
+            Ok::<_, SyncError>((key, meta))
+        };
+        let answers: Vec<_> =
+            stream::iter(keys).map(ask).buffer_unordered(PARALLEL_HEADS).try_collect().await?;
+        let mut changed = false;
+        for (key, meta) in answers {
+            let Ok(data_key) = DataKey::admit(&key) else { continue };
+            let old = index.get(&key);
+            match meta {
+                Some(meta) => {
+                    let entry = entry_of_object(&meta, old.clone());
+                    changed |= !old.as_ref().is_some_and(|old| is_same(old, &entry));
+                    index.set(&data_key, &entry);
+                }
+                None => {
+                    changed |= old.is_some();
+                    index.remove(&key);
+                }
+            }
+        }
+        Ok(changed)
+    }
+}
+
+fn is_same(old: &Entry, new: &Entry) -> bool {
+    old.version == new.version && old.size == new.size
+}

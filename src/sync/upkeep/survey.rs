@@ -1,0 +1,188 @@
+//! What the index says, and where that is not so.
+
+use super::objects::Objects;
+use super::{Damage, Upkeep};
+use crate::model::entry::Entry;
+use crate::model::key::DataKey;
+use crate::sync::error::Result;
+use crate::sync::index::RemoteIndex;
+
+/// What is in an index.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Survey {
+    /// The bucket's address.
+    pub source: String,
+    /// `none`, `monolith`, `monolith with copies` or `shards`.
+    pub layout: String,
+    /// Number of entries.
+    pub entries: u64,
+    /// Sum of their sizes, in bytes.
+    pub bytes: u64,
+    /// Number of shards, or of copies.
+    pub shards: u64,
+    /// Swamp's counter of commits, of shards.
+    pub commit_seq: Option<u64>,
+    /// What is not so; empty if nothing was looked for.
+    pub findings: Vec<Finding>,
+}
+
+/// One kind of untruth, and what has it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// What is wrong.
+    pub problem: Problem,
+    /// Keys, or names of shards.
+    pub names: Vec<String>,
+}
+
+/// What can be wrong with an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Problem {
+    /// Entries whose objects are gone.
+    Dangling,
+    /// Entries of an older version than the object.
+    Behind,
+    /// Objects that no entry names.
+    Unindexed,
+    /// Entries of names that are machinery.
+    Internal,
+    /// Entries whose keys cannot be files. They stay as they are.
+    Refused,
+    /// The meta document of the shards is missing or of no use.
+    LostMeta,
+    /// Shards that the meta document does not list.
+    UnlistedShards,
+    /// Shards that the meta document lists and that are missing or damaged.
+    LostShards,
+    /// Copies of parts of the monolith that say something else than it does.
+    UntrueCopies,
+    /// An old monolith beside shards, which swamp's clients may take for the index.
+    MisleadingMonolith,
+}
+
+impl Problem {
+    /// Returns the problem in words, as a heading of names.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dangling => "entries whose objects are gone",
+            Self::Behind => "entries of an older version than the object",
+            Self::Unindexed => "objects that no entry names",
+            Self::Internal => "entries of internal names",
+            Self::Refused => "entries whose keys cannot be files",
+            Self::LostMeta => "the meta document of the shards is missing or of no use",
+            Self::UnlistedShards => "shards that the meta document does not list",
+            Self::LostShards => "shards that are missing or damaged",
+            Self::UntrueCopies => "copies that say something else than the monolith",
+            Self::MisleadingMonolith => "an old monolith that swamp's clients may take for the index",
+        }
+    }
+
+    /// Returns whether a repair does something about it.
+    pub fn is_repairable(self) -> bool {
+        self != Self::Refused
+    }
+}
+
+impl Upkeep {
+    /// Returns what is in the index; the objects are not looked at.
+    pub async fn show(&self) -> Result<Survey> {
+        let index = self.read(Damage::Fails).await?;
+        Ok(self.summary(index.as_ref()))
+    }
+
+    /// Returns the entries of some keys, or of all, in order.
+    pub async fn entries(&self, keys: &[String]) -> Result<Vec<(String, Entry)>> {
+        let Some(index) = self.read(Damage::Fails).await? else { return Ok(Vec::new()) };
+        let is_wanted = |key: &str| {
+            let is_below =
+                |folder: &String| key.strip_prefix(&**folder).is_some_and(|rest| rest.starts_with('/'));
+            keys.is_empty() || keys.iter().any(|wanted| *wanted == key || is_below(wanted))
+        };
+        let mut entries: Vec<_> = index
+            .entries()
+            .filter(|(key, _)| is_wanted(key))
+            .map(|(key, entry)| (key.to_owned(), entry))
+            .collect();
+        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(entries)
+    }
+
+    /// Compares the index with the objects; changes nothing.
+    pub async fn verify(&self) -> Result<Survey> {
+        let index = self.read(Damage::IsLeftOut).await?;
+        let objects = self.objects().await?;
+        let mut survey = self.summary(index.as_ref());
+        survey.findings = self.findings(index.as_ref(), &objects).await?;
+        Ok(survey)
+    }
+
+    pub(super) fn summary(&self, index: Option<&RemoteIndex>) -> Survey {
+        let source = self.store.address();
+        let Some(index) = index else {
+            return Survey { source, layout: "none".to_owned(), ..Survey::default() };
+        };
+        let (layout, shards, commit_seq) = index.describe();
+        Survey {
+            source,
+            layout: layout.to_owned(),
+            entries: index.len() as u64,
+            bytes: index.entries().filter_map(|(_, entry)| entry.size).sum(),
+            shards: shards as u64,
+            commit_seq,
+            findings: Vec::new(),
+        }
+    }
+
+    pub(super) async fn findings(
+        &self,
+        index: Option<&RemoteIndex>,
+        objects: &Objects,
+    ) -> Result<Vec<Finding>> {
+        let mut found = Found::default();
+        if let Some(index) = index {
+            found.look_at_entries(index, objects);
+            found.add(Problem::Internal, index.scrubbed().to_vec());
+            index.look_at_documents(&*self.store, |problem, names| found.add(problem, names)).await?;
+            if index.is_sharded() && self.monolith_misleads().await? {
+                found.add(Problem::MisleadingMonolith, vec![crate::model::index::INDEX_KEY.to_owned()]);
+            }
+        }
+        let is_named = |key: &str| index.is_some_and(|index| index.get(key).is_some());
+        found.add(Problem::Unindexed, objects.keys().filter(|key| !is_named(key)).cloned().collect());
+        Ok(found.0)
+    }
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+struct Found(Vec<Finding>);
+
+impl Found {
+    fn add(&mut self, problem: Problem, mut names: Vec<String>) {
+        if !names.is_empty() {
+            names.sort_unstable();
+            self.0.push(Finding { problem, names });
+        }
+    }
+
+    fn look_at_entries(&mut self, index: &RemoteIndex, objects: &Objects) {
+        let (mut dangling, mut behind, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, entry) in index.entries() {
+            match objects.get(key) {
+                _ if DataKey::admit(key).is_err() => refused.push(key.to_owned()),
+                None => dangling.push(key.to_owned()),
+                Some((size, version)) => {
+                    let other_version =
+                        entry.version.is_some() && version.is_some() && entry.version != *version;
+                    if other_version || entry.size.is_some_and(|known| known != *size) {
+                        behind.push(key.to_owned());
+                    }
+                }
+            }
+        }
+        self.add(Problem::Dangling, dangling);
+        self.add(Problem::Behind, behind);
+        self.add(Problem::Refused, refused);
+    }
+}
