@@ -33,6 +33,7 @@ mod lazy;
 mod locks;
 mod mark_dirty;
 mod merge;
+mod migration;
 mod namespaces;
 mod neighbour;
 mod partitions;
