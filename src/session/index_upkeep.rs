@@ -51,8 +51,12 @@ pub async fn open(place: &IndexPlace, purpose: Purpose, clock: &SharedClock) -> 
     };
     let options = LockOptions { wait: place.s3.timeout, ..LockOptions::default() };
     let key = LockName::of_bucket(place.namespace.as_ref()).key();
-    let lock = BucketLock::new(root, key, Arc::clone(clock), conditions, options);
-    Ok(Upkeep::new(store, lock, Arc::clone(clock)))
+    let lock = BucketLock::new(Arc::clone(&root), key, Arc::clone(clock), conditions, options);
+    let upkeep = Upkeep::new(store, lock, Arc::clone(clock));
+    Ok(match &place.namespace {
+        Some(_) => upkeep.with_root(root),
+        None => upkeep,
+    })
 }
 
 /// Says that an index could not be looked after.

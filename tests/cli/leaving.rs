@@ -1,6 +1,7 @@
 //! Leaving: `bayou umount`, and every other way out.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -90,6 +91,10 @@ fn a_process_that_hangs_is_named_and_can_be_left() {
     person.mount(&person.source(), &[]);
     let pid = person.daemon();
     signal(pid, Signal::STOP);
+    let threads = || fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|task| task.unwrap().path());
+    let has_stopped =
+        |task: PathBuf| fs::read_to_string(task.join("stat")).is_ok_and(|it| it.contains(") T "));
+    wait_until("every thread has stopped", || threads().all(has_stopped));
     let said = person.run(&["status", &person.path("mnt")]);
     said.fails_with(2, &["does not answer", &format!("kill {pid}")]);
     person.run(&["umount", "--lazy", &person.path("mnt")]).says(&["Detached"]);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use bayou::control::place::{self, MountRecord};
+use bayou::model::content_hash::ContentHash;
 use bayou::session::folders::Folders;
 use bayou_test_server::{Options, S3Server};
 
@@ -226,4 +227,26 @@ fn a_mount_is_not_asked_what_it_can_do_when_everything_is_wanted() {
     let mount = play_mount(&person, &[SYNCED]);
     person.run(&["sync", "--pull", &person.path("mnt")]).says(&["Both sides are the same"]);
     assert_eq!(mount.join().unwrap(), [json!({"request": "sync", "direction": "pull"})]);
+}
+
+#[test]
+fn a_repair_of_a_namespace_keeps_what_old_clients_left_outside_of_it() {
+    let person = Person::new();
+    let entry =
+        |body: &str| json!({"size": body.len(), "sha256": ContentHash::of(body.as_bytes()).to_string()});
+    let entries = json!({"left behind": entry("content"), "gone": entry("content")});
+    let index = json!({"version": 1, "lastPulled": "2026-08-01T09:31:12.500Z", "entries": entries});
+    fs::create_dir(person.bucket("infra")).unwrap();
+    write(person.bucket("infra/.datastore-index.json"), index.to_string().as_bytes());
+    write(person.bucket("left behind"), b"content");
+    let source = person.source();
+    let said = person.run(&["index", "verify", &source, "--namespace=infra", "--repair"]);
+    assert!(said.out.contains("left behind") && said.out.contains("gone"), "{said:?}");
+    let index = fs::read(person.bucket("infra/.datastore-index.json")).unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let names: Vec<&String> = index["entries"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["left behind"]);
+    person.mount(&source, &["--namespace=infra", "--read-only"]);
+    assert_eq!(fs::read(person.mnt("left behind")).unwrap(), b"content");
+    assert_eq!(fs::read(person.bucket("left behind")).unwrap(), b"content");
 }

@@ -25,6 +25,8 @@ pub use survey::{Finding, Problem, Survey};
 /// Looks after the index of one bucket.
 pub struct Upkeep {
     store: SharedStore,
+    /// What is outside of the namespace that the store is.
+    root: Option<SharedStore>,
     lock: Arc<BucketLock>,
     clock: SharedClock,
 }
@@ -41,7 +43,12 @@ enum Damage {
 impl Upkeep {
     /// Returns the keeper of a bucket's index; asks for nothing yet.
     pub fn new(store: SharedStore, lock: Arc<BucketLock>, clock: SharedClock) -> Self {
-        Self { store, lock, clock }
+        Self { store, root: None, lock, clock }
+    }
+
+    /// Has entries kept whose content old clients left outside of the namespace.
+    pub fn with_root(self, root: SharedStore) -> Self {
+        Self { root: Some(root), ..self }
     }
 
     /// Returns the bucket's address, for messages.

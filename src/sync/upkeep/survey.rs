@@ -3,8 +3,8 @@
 use super::objects::Objects;
 use super::{Damage, Upkeep};
 use crate::model::entry::Entry;
-use crate::model::key::DataKey;
-use crate::sync::error::Result;
+use crate::model::key::{DataKey, ObjectKey};
+use crate::sync::error::{Result, SyncError};
 use crate::sync::index::RemoteIndex;
 
 /// What is in an index.
@@ -41,6 +41,9 @@ pub struct Finding {
 pub enum Problem {
     /// Entries whose objects are gone.
     Dangling,
+    /// Entries of a namespace whose content old clients left outside of it. They are read from
+    /// there and stay as they are.
+    Outside,
     /// Entries of an older version than the object.
     Behind,
     /// Objects that no entry names.
@@ -66,6 +69,7 @@ impl Problem {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dangling => "entries whose objects are gone",
+            Self::Outside => "entries whose content is outside of the namespace",
             Self::Behind => "entries of an older version than the object",
             Self::Unindexed => "objects that no entry names",
             Self::Internal => "entries of internal names",
@@ -80,7 +84,7 @@ impl Problem {
 
     /// Returns whether a repair does something about it.
     pub fn is_repairable(self) -> bool {
-        self != Self::Refused
+        !matches!(self, Self::Refused | Self::Outside)
     }
 }
 
@@ -141,6 +145,9 @@ impl Upkeep {
     ) -> Result<Vec<Finding>> {
         let mut found = Found::default();
         if let Some(index) = index {
+            let (outside, dangling) = self.without_object(index, objects).await?;
+            found.add(Problem::Dangling, dangling);
+            found.add(Problem::Outside, outside);
             found.look_at_entries(index, objects);
             found.add(Problem::Internal, index.scrubbed().to_vec());
             index.look_at_documents(&*self.store, |problem, names| found.add(problem, names)).await?;
@@ -151,6 +158,37 @@ impl Upkeep {
         let is_named = |key: &str| index.is_some_and(|index| index.get(key).is_some());
         found.add(Problem::Unindexed, objects.keys().filter(|key| !is_named(key)).cloned().collect());
         Ok(found.0)
+    }
+}
+
+impl Upkeep {
+    /// Returns the keys whose objects are missing: those whose content may be outside of the
+    /// namespace, and those whose content is gone.
+    async fn without_object(
+        &self,
+        index: &RemoteIndex,
+        objects: &Objects,
+    ) -> Result<(Vec<String>, Vec<String>)> {
+        let (mut outside, mut gone) = (Vec::new(), Vec::new());
+        let missing = |key: &str| !objects.contains_key(key) && DataKey::admit(key).is_ok();
+        let entries: Vec<_> = index
+            .entries()
+            .filter(|(key, _)| missing(key))
+            .map(|(key, entry)| (key.to_owned(), entry))
+            .collect();
+        for (key, entry) in entries {
+            let place = if self.is_outside(&key, &entry).await? { &mut outside } else { &mut gone };
+            place.push(key);
+        }
+        Ok((outside, gone))
+    }
+
+    /// The hash is not looked at: what is kept for nothing does no harm.
+    async fn is_outside(&self, key: &str, entry: &Entry) -> Result<bool> {
+        let Some(root) = self.root.as_ref().filter(|_| entry.sha256.is_some()) else { return Ok(false) };
+        let what = format!("Asking for {key} outside of the namespace");
+        let meta = root.head(&ObjectKey::new(key)).await.map_err(SyncError::store(what))?;
+        Ok(meta.is_some_and(|meta| entry.size == Some(meta.size)))
     }
 }
 
@@ -167,11 +205,11 @@ impl Found {
     }
 
     fn look_at_entries(&mut self, index: &RemoteIndex, objects: &Objects) {
-        let (mut dangling, mut behind, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut behind, mut refused) = (Vec::new(), Vec::new());
         for (key, entry) in index.entries() {
             match objects.get(key) {
                 _ if DataKey::admit(key).is_err() => refused.push(key.to_owned()),
-                None => dangling.push(key.to_owned()),
+                None => {}
                 Some((size, version)) => {
                     let other_version =
                         entry.version.is_some() && version.is_some() && entry.version != *version;
@@ -181,7 +219,6 @@ impl Found {
                 }
             }
         }
-        self.add(Problem::Dangling, dangling);
         self.add(Problem::Behind, behind);
         self.add(Problem::Refused, refused);
     }
