@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bayou::sync::{SyncError, describe};
+use bayou_test_server::{Action, Fault, Op, Refusal};
 use serde_json::Value;
 
 use super::peer::{LOCK, PeerOptions};
@@ -354,4 +355,23 @@ async fn a_bucket_that_another_has_locked_is_written_when_it_is_free(world: Worl
     assert_eq!(world.index_keys().await, ["a"]);
     peer.sync.lock().idle().await;
     assert!(world.object(LOCK).await.is_none(), "it is given back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_was_not_written_is_written_by_the_next_push() {
+    let world = World::s3().await;
+    world.put_fixture("bucket-v1").await;
+    let peer = world.peer().await;
+    assert!(peer.push().await.settled);
+    peer.remove("audit/2026-08-01.jsonl");
+    peer.write("files/new", "x");
+    let refused = || Action::Refuse(Refusal::internal_error());
+    let faults = ["_index/audit.json", "_index/files.json"]
+        .map(|copy| world.server().fault(Fault::on(Op::PutObject, refused()).key(copy)));
+    peer.push_fails().await;
+    assert!(world.index_keys().await.contains(&"files/new".to_owned()), "the monolith is written first");
+    faults.map(|fault| fault.remove());
+    assert!(peer.push().await.settled);
+    assert_eq!(world.json("_index/audit.json").await["entries"], serde_json::json!({}));
+    assert!(world.json("_index/files.json").await["entries"]["files/new"].is_object());
 }
