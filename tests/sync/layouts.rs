@@ -370,7 +370,9 @@ async fn a_copy_that_was_not_written_is_written_by_the_next_push() {
         .map(|copy| world.server().fault(Fault::on(Op::PutObject, refused()).key(copy)));
     peer.push_fails().await;
     assert!(world.index_keys().await.contains(&"files/new".to_owned()), "the monolith is written first");
-    faults.map(|fault| fault.remove());
+    for fault in faults {
+        fault.remove();
+    }
     assert!(peer.push().await.settled);
     assert_eq!(world.json("_index/audit.json").await["entries"], serde_json::json!({}));
     assert!(world.json("_index/files.json").await["entries"]["files/new"].is_object());
