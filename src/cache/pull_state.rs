@@ -67,7 +67,6 @@ impl Cache {
         folders: &[(String, Attributes)],
         covers: &dyn Fn(&str) -> bool,
     ) -> Result<Pulled> {
-        self.show_again.store(false, Ordering::Release);
         let mut pulled = Pulled::default();
         for some in folders.chunks(ROWS_A_HOLD) {
             let mut names = self.names.write();
@@ -92,6 +91,11 @@ impl Cache {
         }
         pulled.vanished = self.names_not_in(known);
         Ok(pulled)
+    }
+
+    /// Notes that all of the index is about to be taken over.
+    pub fn begin_showing_all(&self) {
+        self.show_again.store(false, Ordering::Release);
     }
 
     /// Has the next pull take the index over again, if a name went under which others put

@@ -99,7 +99,10 @@ impl SyncService {
                     && self.cache.applied_fingerprint().as_deref() == Some(version.as_str())
             }
             Sighting::Monolith(None) => self.unpublished.load(std::sync::atomic::Ordering::Acquire),
-            Sighting::Shards(..) => self.layout.lock().applied.as_ref() == Some(sighting),
+            Sighting::Shards(..) => {
+                self.cache.applied_fingerprint().is_some()
+                    && self.layout.lock().applied.as_ref() == Some(sighting)
+            }
         }
     }
 
@@ -139,7 +142,9 @@ impl SyncService {
         let applied = self.cache.applied_fingerprint();
         let held = self.cache.part().map(|part| Scope::of_folder(&part)).unwrap_or_default();
         let is_wanted = |shard: &str| held.may_be_in_shard(shard);
-        let mut known = known;
+        // Nothing counts as taken over: all of the shards is taken over again.
+        let is_kept = |known: &RemoteIndex| applied.is_some() || known.layout() == Layout::Monolith;
+        let mut known = known.filter(is_kept);
         for attempt in 1.. {
             match RemoteIndex::fetch(&*self.store, known.take(), applied.as_deref(), &is_wanted).await {
                 Err(SyncError::MissingShard { key, .. }) if attempt < MOST_READS => {
@@ -171,6 +176,9 @@ impl SyncService {
 
     async fn apply(&self, index: &RemoteIndex, changed: &Changed) -> Result<SyncReport> {
         self.health.lock().entries = index.len() as u64;
+        if changed.is_everything() {
+            self.cache.begin_showing_all();
+        }
         self.shadowed.store(false, std::sync::atomic::Ordering::Release);
         let report = self.apply_part(index, &|key| changed.covers(key)).await?;
         self.note_applied(index.fingerprint().as_deref())?;

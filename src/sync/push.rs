@@ -25,6 +25,8 @@ const MOST_CONFLICTS: usize = 4;
 /// Up to how many files of how many bytes together a push is short.
 const SHORT_FILES: usize = 64;
 const SHORT_BYTES: u64 = 4 << 20;
+/// How often a push goes on with what it could not push.
+const MOST_ROUNDS: usize = 4;
 /// How often fsync goes on when a file changes under it.
 const MOST_FLUSHES: usize = 16;
 
@@ -88,9 +90,12 @@ impl SyncService {
         let mut report = SyncReport::default();
         let paths = self.cache.all_pending();
         report.add(self.push_batch(paths, None, Busy::Skip).await?);
-        // What another push was at, one by one, now that nothing is held.
-        for path in self.cache.all_pending() {
-            report.add(self.push_batch(vec![path], None, Busy::Wait).await?);
+        // What another push was at, or others changed meanwhile, one by one, now that nothing
+        // is held.
+        for _ in 0..MOST_ROUNDS {
+            for path in self.cache.all_pending() {
+                report.add(self.push_batch(vec![path], None, Busy::Wait).await?);
+            }
         }
         Ok(report)
     }
@@ -276,12 +281,11 @@ impl SyncService {
                 },
             }
         }
-        match next {
-            Some(path) => {
-                Err(SyncError::Contended { address: format!("{} at {path}", self.store.address()) })
-            }
-            None => Ok((ready, conflicts)),
+        if let Some(path) = next {
+            // It stays dirty: who pushes tries again, on what the bucket has then.
+            tracing::debug!(%path, "Others changed it at every attempt");
         }
+        Ok((ready, conflicts))
     }
 
     pub(super) async fn take_key(&self, path: &Path, busy: Busy) -> Option<KeyGuard> {

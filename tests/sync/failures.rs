@@ -53,22 +53,25 @@ async fn an_upload_that_fails_is_an_error_of_fsync_and_the_file_stays_dirty() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_others_put_under_a_removed_name_is_shown_though_our_upload_of_it_had_no_answer() {
-    let world = World::s3().await;
-    let (here, there) = (world.peer().await, world.peer().await);
-    here.write("f", "ours");
-    let refused = Action::Refuse(Refusal::internal_error());
-    let fault = world.server().fault(Fault::on(Op::PutObject, refused).key("f"));
-    here.fsync("f").await.expect_err("the server refuses it");
-    fault.remove();
-    there.write("f", "theirs");
-    there.push().await;
-    here.remove("f");
-    here.pull().await;
-    assert_eq!(here.files(), [""; 0], "it may be ours, from the upload that had no answer");
-    here.push().await;
-    here.pull().await;
-    assert_eq!(here.text("f").await, "theirs");
-    assert!(here.push().await.settled);
+    let sharded = World::s3().await;
+    sharded.put_fixture("bucket-v2").await;
+    for (world, key) in [(World::s3().await, "f"), (sharded, "data/probe/m-0002/result/2/f")] {
+        let (here, there) = (world.peer().await, world.peer().await);
+        here.write(key, "ours");
+        let refused = Action::Refuse(Refusal::internal_error());
+        let fault = world.server().fault(Fault::on(Op::PutObject, refused).key(key));
+        here.fsync(key).await.expect_err("the server refuses it");
+        fault.remove();
+        there.write(key, "theirs");
+        there.push().await;
+        here.remove(key);
+        here.pull().await;
+        assert!(!here.has(key), "it may be ours, from the upload that had no answer");
+        here.push().await;
+        here.pull().await;
+        assert_eq!(here.text(key).await, "theirs");
+        assert!(here.push().await.settled);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bayou::sync::SyncOptions;
-use bayou_test_server::{Action, Fault, Gate, Op};
+use bayou_test_server::{Action, Fault, Gate, Op, Refusal};
 
 use super::peer::Peer;
 use super::world::{INDEX, World};
@@ -202,6 +202,24 @@ async fn every_delete_carries_the_version_that_was_removed() {
         .collect();
     assert!(deletes.iter().all(|one| one.if_match.as_deref().unwrap().contains(version.as_str())));
     assert_eq!(world.object("f").await.unwrap(), "theirs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_that_others_overtake_again_and_again_goes_on() {
+    let world = World::s3().await;
+    let peer = world.peer().await;
+    for (text, overtaken) in [("pushed", 6), ("fsynced", 20)] {
+        peer.write("f", text);
+        peer.write(text, "another");
+        let refused = Action::Refuse(Refusal::new(412, "PreconditionFailed"));
+        world.server().fault(Fault::on(Op::PutObject, refused).key("f").first(overtaken));
+        match text {
+            "pushed" => assert!(peer.push().await.settled),
+            _ => peer.fsync("f").await.unwrap(),
+        }
+        assert_eq!(world.object("f").await.unwrap(), text);
+        assert_eq!(peer.conflict_copies(), [""; 0]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

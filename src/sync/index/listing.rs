@@ -61,6 +61,11 @@ impl Changed {
         Self { all: true, ..Self::default() }
     }
 
+    /// Returns whether nothing is surely what it was.
+    pub fn is_everything(&self) -> bool {
+        self.all
+    }
+
     /// Returns whether what the index says of a key may be another thing now.
     pub fn covers(&self, key: &str) -> bool {
         self.all || partition_key(key).map_or(self.beside, |name| self.shards.contains(&name))
