@@ -7,6 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+
 use super::world::World;
 
 fn mode(world: &World, name: &str) -> u32 {
@@ -91,6 +93,28 @@ fn a_write_by_another_user_takes_privileges_from_a_program() {
         fs::set_permissions(world.path(name), Permissions::from_mode(0o6777)).unwrap();
         assert!(as_nobody(&world, command), "{command}");
         assert_eq!(mode(&world, name), 0o777, "{command}");
+    }
+}
+
+#[test]
+fn a_time_that_is_out_of_reach_is_the_nearest_that_can_be_kept() {
+    let world = World::new();
+    world.write("f", b"");
+    let last = (i64::MAX.div_euclid(1_000_000_000), i64::MAX.rem_euclid(1_000_000_000));
+    let first = (i64::MIN.div_euclid(1_000_000_000), i64::MIN.rem_euclid(1_000_000_000));
+    let cases = [
+        (i64::MIN, 0, first),
+        (i64::MIN, 999_999_999, first),
+        (i64::MIN + 1, 999_999_999, first),
+        (i64::MAX, 999_999_999, last),
+        (-1, 999_999_999, (-1, 999_999_999)),
+    ];
+    for (tv_sec, tv_nsec, kept) in cases {
+        let time = Timespec { tv_sec, tv_nsec };
+        let times = Timestamps { last_access: time, last_modification: time };
+        utimensat(CWD, world.path("f"), &times, AtFlags::empty()).unwrap();
+        let meta = fs::metadata(world.path("f")).unwrap();
+        assert_eq!((meta.mtime(), meta.mtime_nsec()), kept, "{tv_sec} s and {tv_nsec} ns");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Files that were changed here and elsewhere.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 
 use crate::person::{Person, write, write_synced};
 use crate::world::{QUIET, World, errno, read, sync};
@@ -79,6 +80,35 @@ fn made_here_and_elsewhere() {
     let kept: Vec<_> = conflicts.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     assert!(kept.iter().all(|name| read(world.path(name)).unwrap() == b"ours"), "{kept:?}");
     assert_eq!(kept.len(), 2);
+}
+
+/// Shows conflict-6.
+#[test]
+fn written_here_after_others_replaced_or_removed_it() {
+    let (world, other) = two_machines(&[]);
+    write_synced(other.mnt("b.txt"), b"base").unwrap();
+    world.sync();
+    let open = |name| OpenOptions::new().append(true).open(world.path(name)).unwrap();
+    let (mut replaced, mut removed) = (open("a.txt"), open("b.txt"));
+    assert_eq!(read(world.path("b.txt")).unwrap(), b"base");
+    write_synced(other.mnt("a.txt"), b"theirs").unwrap();
+    fs::remove_file(other.mnt("b.txt")).unwrap();
+    sync(&other);
+    world.sync();
+    assert_eq!(read(world.path("a.txt")).unwrap(), b"theirs");
+    assert_eq!(errno(read(world.path("b.txt"))), libc::ENOENT);
+    for file in [&mut replaced, &mut removed] {
+        file.write_all(b", and ours").unwrap();
+        file.sync_all().unwrap();
+    }
+    let kept = conflict(&world);
+    assert!(kept.starts_with("a.conflict-") && kept.ends_with(".txt"), "{kept}");
+    for name in [&*kept, "b.txt"] {
+        assert_eq!(world.object(name).unwrap(), b"base, and ours", "{name}");
+        assert_eq!(read(world.path(name)).unwrap(), b"base, and ours", "{name}");
+        assert!(world.names(name));
+    }
+    assert_eq!(world.object("a.txt").unwrap(), b"theirs");
 }
 
 /// Shows conflict-5.
