@@ -272,8 +272,16 @@ impl Cache {
         self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))])
     }
 
-    /// Notes that the index names a file's snapshot. The file is clean if it is still that.
-    pub fn note_committed(&self, path: &Path, ino: Ino, stamp: Stamp, remote: Option<Remote>) -> Result<()> {
+    /// Notes that the index names a file's snapshot, in the place of `before`. The file is clean
+    /// if it is still that. If a pull took over something newer meanwhile, the next one does again.
+    pub fn note_committed(
+        &self,
+        path: &Path,
+        ino: Ino,
+        stamp: Stamp,
+        remote: Option<Remote>,
+        before: Option<&Remote>,
+    ) -> Result<()> {
         // Held throughout: nobody changes the content while its mark is taken away.
         let content = self.content_if_any(ino);
         let _unchanging = content.as_ref().map(|content| content.lock());
@@ -284,6 +292,11 @@ impl Cache {
             return self.commit(&mut names, late.into_iter().collect());
         }
         let (name, inode) = names.at(path)?;
+        let is_as = |said: Option<&Remote>| match (&name.remote, said) {
+            (Some(now), Some(said)) => now.is_same_as(said),
+            (now, said) => now.is_none() && said.is_none(),
+        };
+        let overtaken = !is_as(before) && !is_as(remote.as_ref());
         let mut noted = name.clone();
         noted.remote.clone_from(&remote);
         noted.base.clone_from(&remote);
@@ -303,7 +316,9 @@ impl Cache {
         }
         let group =
             vec![RowOp::Inode(ino, Box::new(pushed)), RowOp::Name(Path::clone(path), Box::new(noted))];
-        self.commit(&mut names, group)
+        self.commit(&mut names, group)?;
+        drop(names);
+        self.show_again(overtaken)
     }
 
     /// Notes that the index has let go of what was removed. What was removed under the same

@@ -230,6 +230,14 @@ impl Change {
         }
     }
 
+    /// Returns what the index said of the name when the change was made.
+    pub(super) fn before(&self) -> Option<&Remote> {
+        match self {
+            Self::Set(_, _, was) => was.indexed.as_ref(),
+            Self::Remove(..) | Self::SetFolder(..) | Self::RemoveFolder(_) => None,
+        }
+    }
+
     fn path(&self) -> Path {
         match self {
             Self::Set(key, ..) | Self::SetFolder(key, _) => key.shared(),

@@ -252,8 +252,9 @@ impl SyncService {
         for done in ready.into_iter().filter(|ready| !skipped.contains(&ready.path)) {
             report.pushed += 1;
             report.pushed_bytes += done.sent;
+            let before = done.change.before();
             self.cache
-                .note_committed(&done.path, done.ino, done.stamp, done.remote)
+                .note_committed(&done.path, done.ino, done.stamp, done.remote, before)
                 .map_err(SyncError::cache(format!("Noting that {} is pushed", done.path)))?;
         }
         reached(Step::CommitNoted);

@@ -77,7 +77,7 @@ impl SyncService {
         if state.inode.is_folder() {
             if state.name.pushed.is_none() && !state.name.record_left && !self.is_recorded(&state) {
                 // The index implies it and never said more of it: there is nothing to change.
-                let noted = self.cache.note_committed(path, state.name.ino, state.inode.stamp, None);
+                let noted = self.cache.note_committed(path, state.name.ino, state.inode.stamp, None, None);
                 return noted.map(|()| Prepared::Nothing).map_err(SyncError::cache("Noting a folder"));
             }
             let noted = self.cache.note_recording(path, state.name.ino);

@@ -6,6 +6,8 @@ use bayou::cache::file::Access;
 use bayou::cache::rename::Replace;
 use bayou::cache::rows::{Path, Remote, Uploaded, Uploading};
 use bayou::cache::{CacheError, Ino, ROOT};
+use bayou::model::entry::Entry;
+use bayou::model::key::DataKey;
 use bayou::store::{Nonce, Version};
 
 use super::rig::{FILE, FOLDER, Rig};
@@ -294,8 +296,31 @@ fn a_name_that_is_removed_while_it_is_committed_leaves_what_the_index_says_of_it
     let remote = Remote { size: 5, modified: String::new(), sha256: None, version: Version::new("v1") };
     cache.note_uploaded(&path, ino, &nonce, Uploaded { stamp, remote: remote.clone() }).unwrap();
     rig.unlink("f");
-    cache.note_committed(&path, ino, stamp, Some(remote.clone())).unwrap();
+    cache.note_committed(&path, ino, stamp, Some(remote.clone()), None).unwrap();
     assert_eq!(cache.tombstone("f").unwrap().indexed.as_ref(), Some(&remote));
     rig.make("f", b"again");
     assert_eq!(cache.file_state("f").unwrap().name.remote, Some(remote));
+}
+
+#[test]
+fn what_a_pull_took_over_before_a_commit_was_noted_is_taken_over_again() {
+    let rig = Rig::new();
+    let (path, ino): (Path, Ino) = ("f".into(), rig.make("f", b"ours"));
+    let (cache, nonce) = (rig.cache(), Nonce::from_text("n"));
+    let stamp = cache.stamp_of(ino).unwrap();
+    assert!(
+        cache
+            .note_uploading(&path, ino, Uploading { ino, stamp, nonce: nonce.clone(), upload: None })
+            .unwrap()
+    );
+    let ours = Remote { size: 4, modified: String::new(), sha256: None, version: Version::new("v1") };
+    cache.note_uploaded(&path, ino, &nonce, Uploaded { stamp, remote: ours.clone() }).unwrap();
+    let newer = Entry { size: Some(6), version: Version::new("v2"), ..Entry::default() };
+    let index = [(DataKey::admit("f").unwrap(), newer)];
+    cache.apply_index(&index, &[], &|_| true).unwrap();
+    cache.note_applied(Some("newer")).unwrap();
+    cache.note_committed(&path, ino, stamp, Some(ours), None).unwrap();
+    assert_eq!(cache.applied_fingerprint(), None, "the next pull must not believe that it is up to date");
+    cache.apply_index(&index, &[], &|_| true).unwrap();
+    assert_eq!(cache.attr(rig.ino("f")).unwrap().size, 6);
 }
