@@ -257,9 +257,14 @@ impl Name {
 }
 
 impl Tombstone {
-    /// Returns whether this is what was removed, as the bucket or as the index knows it.
+    /// Returns whether this is what was removed, as the bucket or as the index knows it. The
+    /// same bytes that somebody put there again later are not.
     pub fn means(&self, entry: &Remote) -> bool {
-        [&self.remote, &self.indexed].into_iter().flatten().any(|removed| removed.is_same_as(entry))
+        let is_later = |removed: &Remote| {
+            (removed.version.is_none() || entry.version.is_none()) && removed.modified != entry.modified
+        };
+        let removed = [&self.remote, &self.indexed].into_iter().flatten();
+        removed.into_iter().any(|removed| removed.is_same_as(entry) && !is_later(removed))
     }
 }
 

@@ -197,12 +197,12 @@ impl SyncService {
                 index.remove_dir(key.as_str());
             }
             Change::Remove(path, removed) => {
-                let now = index.get(path);
-                // Also if it is gone: an earlier attempt may have died before all copies said so.
-                let is_gone = now.is_none();
-                if is_gone || now.as_ref().and_then(Remote::of_entry).is_some_and(|now| removed.means(&now)) {
-                    index.remove(path);
+                let now = index.get(path).as_ref().and_then(Remote::of_entry);
+                if now.is_some_and(|now| !removed.means(&now)) {
+                    return false;
                 }
+                // Also if it is gone: an earlier attempt may have died before all copies said so.
+                index.remove(path);
             }
             Change::SetFolder(key, attributes) => index.set_dir(key, attributes),
             Change::RemoveFolder(path) => index.remove_dir(path),

@@ -219,6 +219,10 @@ fn their_entry(indexed: Option<&Entry>, meta: &ObjectMeta) -> Entry {
     });
     let modified = Stamp::from(Timestamp::from(meta.modified));
     let mut theirs = current.cloned().unwrap_or_default();
+    if theirs.version.is_none() {
+        // Equal in size only: the hash may be another content's.
+        theirs.sha256 = None;
+    }
     theirs.size = Some(meta.size);
     theirs.last_modified.get_or_insert(modified);
     theirs.version = Some(meta.version.clone());

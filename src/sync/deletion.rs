@@ -15,7 +15,7 @@ use super::push::Busy;
 use crate::cache::rows::{Path, Tombstone};
 use crate::model::key::ObjectKey;
 use crate::os::crash_point::{Step, reached};
-use crate::store::Condition;
+use crate::store::{Condition, ErrorKind, StoreError};
 
 /// How many objects are deleted at once.
 const PARALLEL_DELETES: usize = 16;
@@ -91,6 +91,20 @@ impl SyncService {
         failed.map_or(Ok(count), Err)
     }
 
+    /// Lets go of removals of names that mean something newer by now: that is shown again.
+    pub(super) async fn leave_made_anew(&self, removals: Vec<Removal>) -> Result<()> {
+        if removals.is_empty() {
+            return Ok(());
+        }
+        for Removal { path, tombstone, .. } in &removals {
+            tracing::info!(%path, "Removed here and made anew elsewhere: it stays");
+            let unindexed = self.cache.note_unindexed(path, tombstone);
+            let noted = unindexed.and_then(|()| self.cache.note_deleted(path, tombstone));
+            noted.map_err(SyncError::cache(format!("Noting that {path} stays")))?;
+        }
+        self.take_over_anew().await
+    }
+
     async fn delete_object(&self, removal: Removal) -> Result<()> {
         let path = &removal.path;
         let noted = |failed| SyncError::cache(format!("Noting the removal of {path}"))(failed);
@@ -103,14 +117,29 @@ impl SyncService {
         let key = ObjectKey::new(Path::clone(path));
         if let Some(condition) = self.delete_condition(&removal, &key).await? {
             match self.store.delete(&key, &condition).await {
-                Err(moved) if moved.is_condition_failed() => {
-                    tracing::info!(%path, "Removed here and changed elsewhere: it stays");
-                }
+                Err(moved) if moved.is_condition_failed() => self.delete_copy(&key, &removal).await?,
                 outcome => outcome.map_err(SyncError::store(format!("Deleting {path}")))?,
             }
         }
         reached(Step::ObjectDeleted);
         self.cache.note_deleted(path, &removal.tombstone).map_err(noted)
+    }
+
+    /// Deletes an object that is another version of the same bytes: the entry that was removed
+    /// meant it as well. Any other stays.
+    async fn delete_copy(&self, key: &ObjectKey, removal: &Removal) -> Result<()> {
+        let Some(remote) = &removal.tombstone.remote else { return Ok(()) };
+        let deleted = match self.version_of_copy(key, remote).await? {
+            Some(version) => self.store.delete(key, &Condition::IfVersion(version)).await,
+            None => Err(StoreError::new(ErrorKind::Changed, "delete", key)),
+        };
+        match deleted {
+            Err(moved) if moved.is_condition_failed() => {
+                tracing::info!(%key, "Removed here and changed elsewhere: it stays");
+                Ok(())
+            }
+            outcome => outcome.map_err(SyncError::store(format!("Deleting {key}"))),
+        }
     }
 
     /// Returns the condition for the delete; `None` if the object is not the one that was removed.
@@ -121,14 +150,8 @@ impl SyncService {
         {
             return Ok(Some(Condition::IfVersion(version.clone())));
         }
-        let what = format!("Asking for {key} before it is deleted");
-        let Some(meta) = self.store.head(key).await.map_err(SyncError::store(what))? else { return Ok(None) };
-        let same = match &remote.version {
-            Some(version) => meta.version == *version,
-            None => meta.size == remote.size,
-        };
+        let Some(version) = self.version_of(key, remote).await? else { return Ok(None) };
         let exact = self.conditions().delete;
-        let condition = if exact { Condition::IfVersion(meta.version) } else { Condition::Always };
-        Ok(same.then_some(condition))
+        Ok(Some(if exact { Condition::IfVersion(version) } else { Condition::Always }))
     }
 }

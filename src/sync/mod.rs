@@ -36,6 +36,7 @@ pub mod scope;
 mod scoped;
 pub mod settle;
 pub mod two_phase;
+mod unversioned;
 pub mod upkeep;
 pub mod upload;
 pub mod upload_parts;

@@ -16,6 +16,7 @@ use crate::cache::rows::Path;
 use crate::model::key::ObjectKey;
 use crate::model::timestamp::{Stamp, Timestamp};
 use crate::os::crash_point::{Step, reached};
+use crate::store::Version;
 
 /// How many objects are asked for at once.
 const PARALLEL_HEADS: usize = 32;
@@ -230,6 +231,14 @@ impl SyncService {
         noted.map_err(SyncError::cache("Noting what was pulled"))
     }
 
+    /// Has the next pull read the whole index and take it over again. Not held: the index.
+    pub(super) async fn take_over_anew(&self) -> Result<()> {
+        let mut held = self.index.lock().await;
+        *held = None;
+        self.layout.lock().applied = None;
+        self.cache.note_applied(None).map_err(SyncError::cache("Noting what was pulled"))
+    }
+
     /// Asks for the sizes that entries of other writers do not say.
     async fn complete_sizes(&self, admitted: &mut Admitted) -> Result<()> {
         for (key, entry) in admitted.files.iter_mut().filter(|(_, entry)| entry.size.is_none()) {
@@ -250,42 +259,48 @@ impl SyncService {
     async fn confirm_vanished(&self, paths: Vec<Path>) -> Result<u64> {
         let ask = |path: Path| async move {
             let what = format!("Asking whether {path} was removed");
-            let known = self.cache.file_state(&path).and_then(|state| state.name.remote);
+            let name = self.cache.file_state(&path).map(|state| state.name);
             let meta = self.store.head(&ObjectKey::new(Path::clone(&path))).await;
-            meta.map(|meta| (path, known, meta)).map_err(SyncError::store(what))
+            meta.map(|meta| (path, name, meta)).map_err(SyncError::store(what))
         };
         let mut answers = stream::iter(paths).map(ask).buffer_unordered(PARALLEL_HEADS);
         let mut removed = 0;
         while let Some(answer) = answers.next().await {
-            let (path, known, meta) = answer?;
-            match meta {
-                None => {
-                    self.lingering.lock().remove(&path);
-                    self.cache
-                        .apply_vanished(&path, &known)
-                        .map_err(SyncError::cache(format!("Removing {path}")))?;
-                    removed += 1;
-                }
-                Some(meta) => self.linger(path, meta.version),
+            let (path, name, meta) = answer?;
+            let (known, base) = name.map(|name| (name.remote, name.base)).unwrap_or_default();
+            let version = base.and_then(|base| base.version);
+            let is_gone = meta.is_none_or(|meta| self.linger(&path, version.as_ref(), meta.version));
+            if is_gone {
+                self.lingering.lock().remove(&path);
+                self.cache
+                    .apply_vanished(&path, &known)
+                    .map_err(SyncError::cache(format!("Removing {path}")))?;
+                removed += 1;
             }
         }
         Ok(removed)
     }
 
-    fn linger(&self, path: Path, version: crate::store::Version) {
+    /// Remembers that a name's object is there although the index has lost the name. Returns
+    /// whether that is no reason to keep it any more: it is another object, and nobody named it.
+    fn linger(&self, path: &Path, known: Option<&Version>, version: Version) -> bool {
         let now = self.clock.instant();
         let mut lingering = self.lingering.lock();
-        let (since, _) = *lingering.entry(Path::clone(&path)).or_insert_with(|| {
+        let (since, _) = *lingering.entry(Path::clone(path)).or_insert_with(|| {
             tracing::info!(%path, "The index does not name it any more, but its object is there: it stays for now");
             (now, Some(version.clone()))
         });
-        let unchanged = self.cache.committed_version(&path).is_some_and(|ours| ours == version);
-        if unchanged && now.saturating_duration_since(since) >= LINGER && self.check_writable().is_ok() {
+        if now.saturating_duration_since(since) < LINGER {
+            return false;
+        }
+        let is_ours = self.cache.committed_version(path).is_some_and(|ours| ours == version);
+        if is_ours && self.check_writable().is_ok() {
             tracing::warn!(%path, "Another writer dropped our entry from the index: it is published again");
-            if let Err(failed) = self.cache.publish_again(&path) {
+            if let Err(failed) = self.cache.publish_again(path) {
                 tracing::warn!(%path, error = %failed, "That could not be noted");
             }
         }
+        known.is_some_and(|known| *known != version)
     }
 
     async fn look_again_at_lingering(&self) -> Result<u64> {
@@ -295,14 +310,14 @@ impl SyncService {
         }
         let vanished = self.confirm_vanished(paths).await?;
         if vanished > 0 && self.shadowed.load(std::sync::atomic::Ordering::Acquire) {
-            // The next pull takes the index over again: they may have stood in somebody's way.
-            self.cache.note_applied(None).map_err(SyncError::cache("Noting what was pulled"))?;
+            // They may have stood in somebody's way.
+            self.take_over_anew().await?;
         }
         Ok(vanished)
     }
 
     /// Returns whether a name's object was there, as this version, although the index has lost it.
-    pub(super) fn lingers(&self, path: &str, version: Option<&crate::store::Version>) -> bool {
+    pub(super) fn lingers(&self, path: &str, version: Option<&Version>) -> bool {
         let seen = self.lingering.lock().get(path).and_then(|(_, seen)| seen.clone());
         seen.is_some() && seen.as_ref() == version
     }

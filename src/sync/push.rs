@@ -258,6 +258,9 @@ impl SyncService {
                 .map_err(SyncError::cache(format!("Noting that {} is pushed", done.path)))?;
         }
         reached(Step::CommitNoted);
+        let (made_anew, removals): (Vec<_>, Vec<_>) =
+            removals.into_iter().partition(|removal| skipped.contains(&removal.path));
+        self.leave_made_anew(made_anew).await?;
         report.deleted += self.delete_objects(removals).await?;
         Ok(())
     }

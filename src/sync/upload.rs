@@ -235,9 +235,7 @@ impl SyncService {
             return Ok(Some(Condition::IfVersion(version.clone())));
         }
         let key = ObjectKey::new(Path::clone(&state.path));
-        let what = format!("Asking for the version of {}", state.path);
-        let meta = self.store.head(&key).await.map_err(SyncError::store(what))?;
-        Ok(meta.filter(|meta| meta.size == base.size).map(|meta| Condition::IfVersion(meta.version)))
+        Ok(self.version_of(&key, base).await?.map(Condition::IfVersion))
     }
 
     /// Copies a renamed file on the server, if that is better than sending it.

@@ -18,6 +18,8 @@ pub(super) struct Listing {
     pub beside: Option<Version>,
     /// Names of shards that are in the bucket although the meta document does not list them.
     pub unlisted: BTreeSet<String>,
+    /// Names that the meta document lists although nobody ever wrote such a shard.
+    pub unwritten: BTreeSet<String>,
 }
 
 impl Listing {
@@ -31,12 +33,37 @@ impl Listing {
             ShardRole::Copies => None,
         });
         let Some((names, commit_seq)) = truth else {
-            let unlisted = BTreeSet::new();
-            return Ok(Self { meta: version, commit_seq: None, shards: listed, beside, unlisted });
+            let (unlisted, unwritten) = (BTreeSet::new(), BTreeSet::new());
+            return Ok(Self { meta: version, commit_seq: None, shards: listed, beside, unlisted, unwritten });
         };
+        let missing: Vec<String> = names.iter().filter(|name| !listed.contains_key(*name)).cloned().collect();
         let shards = names.into_iter().map(|name| (name.clone(), listed.remove(&name).flatten())).collect();
-        let unlisted = listed.into_keys().collect();
-        Ok(Self { meta: version, commit_seq: Some(commit_seq), shards, beside, unlisted })
+        let mut listing = Self {
+            meta: version,
+            commit_seq: Some(commit_seq),
+            shards,
+            beside,
+            unlisted: BTreeSet::new(),
+            unwritten: BTreeSet::new(),
+        };
+        for (name, version) in listed {
+            listing.take_unlisted(name, version, &missing);
+        }
+        Ok(listing)
+    }
+
+    /// Swamp drops a shard with a name of an older rule from its list, and lists in its place the
+    /// one of today's rule, which it never wrote: then the old one counts.
+    fn take_unlisted(&mut self, name: String, version: Option<Version>, missing: &[String]) {
+        let replaces =
+            |new: &&String| name.strip_prefix(new.as_str()).is_some_and(|rest| rest.starts_with("--"));
+        match missing.iter().find(replaces) {
+            Some(new) => {
+                self.unwritten.insert(new.clone());
+                self.shards.insert(name, version);
+            }
+            None => drop(self.unlisted.insert(name)),
+        }
     }
 
     /// Returns the fingerprint of this state.

@@ -79,7 +79,10 @@ impl Shards {
             if same.is_none() {
                 changed.shards.insert(name.clone());
             }
-            documents.insert(name, same.unwrap_or(Document { version, ..Document::default() }));
+            // What was never written is empty, and is to be written.
+            let touched = listing.unwritten.contains(&name);
+            let shard = touched.then(Shard::default);
+            documents.insert(name, same.unwrap_or(Document { version, shard, touched }));
         }
         // Those that are left are listed no more.
         changed.shards.extend(known.documents.into_keys());
@@ -99,7 +102,7 @@ impl Shards {
             unlisted: listing.unlisted,
             lost: Vec::new(),
             displaced: known.displaced,
-            repair: listing.commit_seq.is_none(),
+            repair: listing.commit_seq.is_none() || !listing.unwritten.is_empty(),
         };
         Ok((shards, changed))
     }
@@ -239,6 +242,7 @@ impl Shards {
             shards: self.documents.iter().map(|(name, one)| (name.clone(), one.version.clone())).collect(),
             beside: self.beside.version.clone(),
             unlisted: BTreeSet::new(),
+            unwritten: BTreeSet::new(),
         };
         listing.fingerprint()
     }
