@@ -48,7 +48,7 @@ impl Pace {
     pub(crate) async fn advance<T>(
         &self,
         requests: usize,
-        mut work: Pin<&mut impl Future<Output = T>>,
+        mut work: Pin<&mut (impl Future<Output = T> + ?Sized)>,
     ) -> Option<T> {
         self.set(Some(requests));
         let mut moved = pin!(self.moved.notified());

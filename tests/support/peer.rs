@@ -36,12 +36,16 @@ pub(crate) struct PeerOptions {
     pub(crate) under: Option<&'static str>,
     /// Its cache folder; a new one if `None`.
     pub(crate) folder: Option<PathBuf>,
+    /// By what it waits for the lock: real time, also where the test stops the clock.
+    pub(crate) lock_clock: SharedClock,
 }
 
 impl Default for PeerOptions {
     fn default() -> Self {
         let timeout = Duration::from_secs(30);
-        Self { sync: SyncOptions::default(), keys: None, timeout, namespace: None, under: None, folder: None }
+        let lock_clock = SystemClock::shared();
+        let sync = SyncOptions::default();
+        Self { sync, keys: None, timeout, namespace: None, under: None, folder: None, lock_clock }
     }
 }
 
@@ -90,11 +94,10 @@ impl Peer {
             Some(_) => hydrator.with_root(Arc::clone(&root)),
             None => hydrator,
         });
-        // Waiting for others takes real time, also where the test stops the clock.
         let lock = BucketLock::remembered(
             root,
             LockName::of_bucket(options.namespace.map(|name| name.parse().unwrap()).as_ref()).key(),
-            SystemClock::shared(),
+            options.lock_clock,
             (conditions, LockOptions { wait: options.timeout, ..LockOptions::default() }),
             Some(folder.join("state/lock-nonce")),
         );

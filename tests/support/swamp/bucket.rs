@@ -22,20 +22,23 @@ pub(crate) struct Bucket {
     world: Arc<World>,
     pace: Arc<Pace>,
     requests: Arc<Mutex<Vec<String>>>,
-    overwritten: Arc<Mutex<Vec<Overwritten>>>,
+    deeds: Arc<Mutex<Vec<Deed>>>,
 }
 
-/// What an object was when swamp wrote over it or deleted it.
+/// What swamp did to an object that is not machinery.
 #[derive(Debug)]
-pub(crate) struct Overwritten {
+pub(crate) struct Deed {
     pub(crate) key: String,
-    pub(crate) body: Bytes,
+    /// What the object was.
+    pub(crate) before: Option<Bytes>,
+    /// What it is since; nothing if it was deleted.
+    pub(crate) after: Option<Bytes>,
 }
 
 impl Bucket {
     /// Returns the world's bucket; each request waits until `pace` lets it pass.
     pub(crate) fn new(world: &Arc<World>, pace: Arc<Pace>) -> Self {
-        Self { world: Arc::clone(world), pace, requests: Arc::default(), overwritten: Arc::default() }
+        Self { world: Arc::clone(world), pace, requests: Arc::default(), deeds: Arc::default() }
     }
 
     /// Returns the requests since the last look and forgets them.
@@ -43,9 +46,9 @@ impl Bucket {
         std::mem::take(&mut *self.requests.lock())
     }
 
-    /// Returns what was written over or deleted since the last look and forgets it.
-    pub(crate) fn take_overwritten(&self) -> Vec<Overwritten> {
-        std::mem::take(&mut *self.overwritten.lock())
+    /// Returns what was done to objects since the last look and forgets it.
+    pub(crate) fn take_deeds(&self) -> Vec<Deed> {
+        std::mem::take(&mut *self.deeds.lock())
     }
 
     pub(super) fn wall_clock(&self) -> std::time::SystemTime {
@@ -82,8 +85,9 @@ impl Bucket {
     pub(super) async fn put(&self, key: &str, body: impl Into<Bytes>) -> Result<String> {
         let _passed = self.pace.pass().await;
         self.note("PUT", key);
-        self.keep(key).await;
-        Ok(self.world.put_foreign(key, body.into()).await.as_str().to_owned())
+        let body = body.into();
+        self.keep(key, Some(&body)).await;
+        Ok(self.world.put_foreign(key, body).await.as_str().to_owned())
     }
 
     /// Writes an object if there is none; returns whether it did.
@@ -102,7 +106,7 @@ impl Bucket {
     pub(super) async fn delete(&self, key: &str) -> Result<()> {
         let _passed = self.pace.pass().await;
         self.note("DELETE", key);
-        self.keep(key).await;
+        self.keep(key, None).await;
         Ok(self.world.bucket.delete(&ObjectKey::new(key), &Condition::Always).await?)
     }
 
@@ -114,12 +118,11 @@ impl Bucket {
         Ok(pages.into_iter().flatten().collect())
     }
 
-    async fn keep(&self, key: &str) {
+    async fn keep(&self, key: &str, after: Option<&Bytes>) {
         if is_internal(key) {
             return;
         }
-        if let Some(body) = self.world.object(key).await {
-            self.overwritten.lock().push(Overwritten { key: key.to_owned(), body });
-        }
+        let before = self.world.object(key).await;
+        self.deeds.lock().push(Deed { key: key.to_owned(), before, after: after.cloned() });
     }
 }

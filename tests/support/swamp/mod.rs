@@ -10,7 +10,7 @@ mod index;
 mod lock;
 mod machine;
 mod migrate;
-mod names;
+pub(crate) mod names;
 mod pull;
 mod push;
 mod shards;

@@ -17,7 +17,7 @@ pub(super) fn is_internal(key: &str) -> bool {
 }
 
 /// Returns the shard that an entry belongs to; none for paths that swamp has no shard for.
-pub(super) fn shard_of(key: &str) -> Option<String> {
+pub(crate) fn shard_of(key: &str) -> Option<String> {
     let parts: Vec<&str> = key.split('/').collect();
     match parts.as_slice() {
         [""] => None,

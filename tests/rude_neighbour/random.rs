@@ -1,0 +1,190 @@
+//! Two thousand random steps, and what must be true when everybody has come to rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::dice::Dice;
+use crate::ledger::Ledger;
+use crate::machines::Ours;
+use crate::neighbour::Neighbour;
+use crate::pace::Pace;
+use crate::swamp::{Bucket, Machine, Process};
+use crate::verdict;
+use crate::world::World;
+
+/// How long an entry must be missing before its writer publishes it again, and a little more.
+const LINGER: Duration = Duration::from_secs(61);
+const MACHINES: usize = 2;
+/// How many steps are taken where nothing is special.
+const MANY: u64 = 2_000;
+const FEW: u64 = 500;
+
+/// Everybody who works on the bucket.
+struct Village {
+    seed: u64,
+    world: Arc<World>,
+    ours: Vec<Ours>,
+    neighbour: Neighbour,
+    dice: Dice,
+    ledger: Ledger,
+}
+
+/// What the bucket is when everybody moves in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ground {
+    /// Nothing is there.
+    Empty,
+    /// Swamp was there and made shards of its index.
+    Sharded,
+    /// As that, and an older swamp has left a shard whose name nobody would give it now.
+    Legacy,
+}
+
+impl Ground {
+    async fn prepare(self, world: &Arc<World>) {
+        if self == Self::Empty {
+            return;
+        }
+        let bucket = Bucket::new(world, Pace::new());
+        let machine = Machine::new(Arc::new(Arc::clone(&world.clock)));
+        for path in ["data/t/m/n/1/raw", "audit/a", "telemetry/t"] {
+            machine.write(path, format!("{path} of old")).unwrap();
+        }
+        let mut process = Process::start(&bucket, &machine);
+        process.push().await.unwrap();
+        process.migrate_index().await.unwrap();
+        if self == Self::Legacy {
+            leave_legacy_shard(world).await;
+        }
+    }
+}
+
+async fn leave_legacy_shard(world: &World) {
+    const KEY: &str = "workflows-evaluated/old/1.yaml";
+    world.put_foreign(KEY, "old").await;
+    let entry = json!({KEY: {"key": KEY, "size": 3, "lastModified": "2026-07-01T09:30:01.250Z"}});
+    let shard = json!({"version": 1, "entries": entry}).to_string();
+    world.put_foreign("_index/workflows-evaluated--old.json", shard).await;
+    let meta = world.object("_index/_meta.json").await.unwrap();
+    let mut meta: Value = serde_json::from_slice(&meta).unwrap();
+    meta["partitions"].as_array_mut().unwrap().push(json!("workflows-evaluated--old"));
+    world.put_foreign("_index/_meta.json", meta.to_string()).await;
+}
+
+impl Village {
+    async fn new(world: World, ground: Ground, seed: u64) -> Self {
+        let world = Arc::new(world);
+        ground.prepare(&world).await;
+        let mut ours = Vec::new();
+        for name in 0..MACHINES {
+            ours.push(Ours::new(name, &world).await);
+        }
+        let neighbour = Neighbour::new(&world);
+        Self { seed, world, ours, neighbour, dice: Dice::new(seed), ledger: Ledger::default() }
+    }
+
+    async fn step(&mut self) {
+        let (dice, ledger) = (&mut self.dice, &mut self.ledger);
+        let who = dice.below(MACHINES);
+        match dice.below(40) {
+            0..=13 => self.neighbour.step(dice, ledger).await,
+            14..=27 => self.ours[who].change(dice, ledger).await,
+            28 if dice.once_in(4) => self.ours[who].restart(ledger).await,
+            _ => self.run_errand(who).await,
+        }
+        self.world.clock.advance(Duration::from_millis(self.dice.below(4_000) as u64));
+    }
+
+    /// Runs an errand, often with the neighbour at work between its requests.
+    async fn run_errand(&mut self, who: usize) {
+        let (machine, dice, ledger) = (&self.ours[who], &mut self.dice, &mut self.ledger);
+        let (name, mut errand) = machine.errand(dice);
+        let is_disturbed = dice.once_in(2);
+        loop {
+            let requests = if is_disturbed { dice.below(6) } else { usize::MAX };
+            if let Some(told) = machine.advance(requests, &mut errand).await {
+                ledger.note(format!("{} {name}: {told}, {:?}", machine.name(), machine.writes()));
+                return;
+            }
+            ledger.note(format!("{} {name} and is stopped, {:?}", machine.name(), machine.writes()));
+            self.neighbour.step(dice, ledger).await;
+            self.world.clock.advance(Duration::from_secs(1));
+        }
+    }
+
+    /// The neighbour goes home; everybody else pulls and pushes until nothing is left to do.
+    async fn come_to_rest(&mut self) {
+        self.neighbour.finish(&mut self.ledger).await;
+        self.ledger.note("The neighbour goes home".to_owned());
+        self.sync_all().await;
+        for machine in &self.ours {
+            // Who reads an object that is ahead of its entry has the next commit bring it up.
+            machine.read_all().await;
+        }
+        self.sync_all().await;
+    }
+
+    async fn sync_all(&mut self) {
+        for _ in 0..4 {
+            for machine in &self.ours {
+                let sync = &machine.peer().sync;
+                for outcome in [sync.pull().await, sync.push().await] {
+                    let report = outcome.unwrap_or_else(|failed| {
+                        panic!("{}\n{}", bayou::sync::describe(&failed), self.story())
+                    });
+                    self.ledger.note(format!("{} syncs: {report:?}, {:?}", machine.name(), machine.writes()));
+                }
+            }
+            self.world.clock.advance(LINGER);
+        }
+    }
+
+    fn story(&self) -> String {
+        format!("Seed {}\n{}", self.seed, self.ledger.story())
+    }
+}
+
+async fn play(world: World, ground: Ground, steps: u64) {
+    let seed = number("BAYOU_NEIGHBOUR_SEED").unwrap_or_else(rand::random);
+    let steps = number("BAYOU_NEIGHBOUR_STEPS").unwrap_or(steps);
+    eprintln!("BAYOU_NEIGHBOUR_SEED={seed} BAYOU_NEIGHBOUR_STEPS={steps}");
+    let mut village = Village::new(world, ground, seed).await;
+    for _ in 0..steps {
+        village.step().await;
+    }
+    village.come_to_rest().await;
+    let peers = village.ours.iter().map(Ours::peer).collect::<Vec<_>>();
+    let faults = verdict::faults(&village.world, &peers, &village.ledger).await;
+    assert!(faults.is_empty(), "{}\n{}", faults.join("\n"), village.story());
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_beside_swamp_in_a_folder() {
+    play(World::folder().await, Ground::Empty, MANY).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_beside_swamp_on_s3() {
+    play(World::s3().await, Ground::Empty, MANY).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_among_shards_in_a_folder() {
+    play(World::folder().await, Ground::Sharded, MANY).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_among_shards_on_s3() {
+    play(World::s3().await, Ground::Sharded, MANY).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_among_shards_of_an_older_rule() {
+    play(World::folder().await, Ground::Legacy, FEW).await;
+}

@@ -1,0 +1,140 @@
+//! What must be true of the bucket and of every machine in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bayou::model::content_hash::ContentHash;
+use serde_json::Value;
+
+use crate::ledger::Ledger;
+use crate::peer::Peer;
+use crate::world::World;
+
+/// Returns all that is wrong.
+pub(crate) async fn faults(world: &World, peers: &[&Peer], ledger: &Ledger) -> Vec<String> {
+    let objects = objects(world).await;
+    let (entries, mut faults) = entries(world).await;
+    faults.extend(lost(&objects, &entries, ledger));
+    faults.extend(untrue(&objects, &entries, ledger));
+    for (at, peer) in peers.iter().enumerate() {
+        let seen: BTreeSet<String> = peer.files().into_iter().collect();
+        // It may see more: what swamp put there and never named stays where it was known.
+        let hidden: Vec<_> = entries.keys().filter(|key| !seen.contains(*key)).collect();
+        if !hidden.is_empty() {
+            faults.push(format!("Machine {at} does not see {hidden:?}"));
+        }
+        if !peer.pending().is_empty() {
+            faults.push(format!("Machine {at} has not pushed {:?}", peer.pending()));
+        }
+    }
+    faults
+}
+
+/// Contents that nobody gave up and that are not there.
+fn lost(
+    objects: &BTreeMap<String, String>,
+    entries: &BTreeMap<String, Value>,
+    ledger: &Ledger,
+) -> Vec<String> {
+    let named: Vec<_> =
+        objects.iter().filter(|(key, _)| entries.contains_key(*key)).map(|(_, text)| text).collect();
+    let there: Vec<_> = objects.values().collect();
+    let gone = |(text, note): (&String, &String)| format!("{text} is lost: {note}");
+    let ours = ledger.our_contents().iter().filter(|(text, _)| !named.contains(text)).map(gone);
+    let theirs = ledger.their_contents().iter().filter(|(text, _)| !there.contains(text)).map(gone);
+    ours.chain(theirs).collect()
+}
+
+/// Entries that do not say the truth of their objects, unless swamp put or deleted an object
+/// and never got around to its entry.
+fn untrue(
+    objects: &BTreeMap<String, String>,
+    entries: &BTreeMap<String, Value>,
+    ledger: &Ledger,
+) -> Vec<String> {
+    let check = |(key, entry): (&String, &Value)| {
+        let object = objects.get(key);
+        if ledger.is_as_swamp_left_it(key, object) {
+            return None;
+        }
+        let Some(text) = object else {
+            // Swamp put the bytes again that we were deleting, and named them when they were gone.
+            let is_swamps = ledger.last_put(key).is_some_and(|put| entry["sha256"] == hash_of(put));
+            return (!is_swamps).then(|| format!("{key} is named and is not there"));
+        };
+        let hash = hash_of(text);
+        let lies = entry["size"] != text.len() || entry["sha256"].as_str().is_some_and(|said| said != hash);
+        lies.then(|| format!("{key} is {text} and not {entry}"))
+    };
+    entries.iter().filter_map(check).collect()
+}
+
+fn hash_of(text: &str) -> String {
+    ContentHash::of(text.as_bytes()).to_string()
+}
+
+/// Returns the entries of the index, whichever way it is laid out, and what is wrong with that.
+async fn entries(world: &World) -> (BTreeMap<String, Value>, Vec<String>) {
+    match document(world, "_index/_meta.json").await {
+        Some(meta) if meta["version"] == 2 => sharded_entries(world, &meta).await,
+        Some(meta) => {
+            let entries = entries_of(&world.index().await);
+            let faults = untrue_copies(world, &meta, &entries).await;
+            (entries, faults)
+        }
+        None => (entries_of(&world.index().await), Vec::new()),
+    }
+}
+
+async fn sharded_entries(world: &World, meta: &Value) -> (BTreeMap<String, Value>, Vec<String>) {
+    let (mut entries, mut faults) = (BTreeMap::new(), Vec::new());
+    for name in names_of(meta) {
+        match document(world, &format!("_index/{name}.json")).await {
+            Some(shard) => entries.extend(entries_of(&shard)),
+            None => faults.push(format!("Shard {name} is listed and is not there")),
+        }
+    }
+    for (key, entry) in document(world, "_control/bayou/index.json").await.iter().flat_map(entries_of) {
+        if entries.insert(key.clone(), entry).is_some() {
+            faults.push(format!("{key} is in a shard and in our own index"));
+        }
+    }
+    (entries, faults)
+}
+
+/// Copies that do not name what the monolith names: swamp's scoped pulls trust them.
+async fn untrue_copies(world: &World, meta: &Value, entries: &BTreeMap<String, Value>) -> Vec<String> {
+    let mut copied = BTreeMap::new();
+    for name in names_of(meta) {
+        let copy = document(world, &format!("_index/{name}.json")).await;
+        copied.extend(copy.iter().flat_map(entries_of));
+    }
+    let is_sharded = |key: &&String| crate::swamp::names::shard_of(key).is_some();
+    let missing = entries.keys().filter(is_sharded).filter(|key| !copied.contains_key(*key));
+    missing.map(|key| format!("{key} is in no copy")).collect()
+}
+
+async fn document(world: &World, key: &str) -> Option<Value> {
+    world.object(key).await.map(|body| serde_json::from_slice(&body).unwrap())
+}
+
+fn names_of(meta: &Value) -> Vec<String> {
+    meta["partitions"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+fn entries_of(document: &Value) -> BTreeMap<String, Value> {
+    let entries = document["entries"].as_object().unwrap().iter();
+    entries.map(|(key, entry)| (key.clone(), entry.clone())).collect()
+}
+
+/// Returns the texts of all objects that are not machinery.
+async fn objects(world: &World) -> BTreeMap<String, String> {
+    let mut objects = BTreeMap::new();
+    for key in world.data_keys().await {
+        if key.starts_with("_control/") || key == ".datastore.lock" {
+            continue;
+        }
+        let body = world.object(&key).await.unwrap();
+        objects.insert(key, String::from_utf8(body.to_vec()).unwrap());
+    }
+    objects
+}
