@@ -41,6 +41,11 @@ impl RemoteIndex {
         }
     }
 
+    /// Reads the monolith that is left beside shards.
+    pub(in crate::sync) async fn fetch_old_monolith(store: &dyn ObjectStore) -> Result<Option<Index>> {
+        Ok(Monolith::fetch(store, INDEX_KEY).await?.map(|monolith| monolith.index))
+    }
+
     /// Returns its layout in words, the number of shards (or copies) and the counter of commits.
     pub(in crate::sync) fn describe(&self) -> (&'static str, usize, Option<u64>) {
         match &self.layout {

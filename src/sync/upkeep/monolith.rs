@@ -8,6 +8,7 @@
 use bytes::Bytes;
 
 use super::Upkeep;
+use crate::model::entry::Entry;
 use crate::model::index::{INDEX_KEY, Index};
 use crate::model::key::ObjectKey;
 use crate::model::timestamp::Timestamp;
@@ -19,11 +20,22 @@ use crate::sync::index::{RemoteIndex, is_usable};
 const TRIAL_KEY: &str = "_control/bayou/probe/parts";
 
 impl Upkeep {
-    /// Returns whether there is a monolith that clients may take for the index.
-    pub(super) async fn monolith_misleads(&self) -> Result<bool> {
+    /// Returns whether there is a monolith that clients may take for the index, and that says
+    /// something else than it.
+    pub(super) async fn monolith_misleads(&self, index: &RemoteIndex) -> Result<bool> {
         let what = format!("Asking for {INDEX_KEY}");
         let meta = self.store.head(&ObjectKey::new(INDEX_KEY)).await.map_err(SyncError::store(what))?;
-        Ok(meta.is_some_and(|meta| is_usable(&meta.version)))
+        if meta.is_none_or(|meta| !is_usable(&meta.version)) {
+            return Ok(false);
+        }
+        match RemoteIndex::fetch_old_monolith(&*self.store).await {
+            Ok(old) => Ok(old.is_some_and(|old| {
+                let says_so = |(key, entry): (&str, Entry)| index.get(key) == Some(entry);
+                old.len() != index.len() || !old.entries().all(says_so)
+            })),
+            Err(SyncError::DamagedIndex { .. }) => Ok(true),
+            Err(failed) => Err(failed),
+        }
     }
 
     /// Has the monolith mislead nobody; returns whether it says nothing now, not all.

@@ -151,7 +151,7 @@ impl Upkeep {
             found.look_at_entries(index, objects);
             found.add(Problem::Internal, index.scrubbed().to_vec());
             index.look_at_documents(&*self.store, |problem, names| found.add(problem, names)).await?;
-            if index.is_sharded() && self.monolith_misleads().await? {
+            if index.is_sharded() && self.monolith_misleads(index).await? {
                 found.add(Problem::MisleadingMonolith, vec![crate::model::index::INDEX_KEY.to_owned()]);
             }
         }
