@@ -37,7 +37,8 @@ use listing::Listing;
 use lock::Gates;
 
 /// What S3 allows, so that both backends are used alike.
-const ABILITIES: Abilities = Abilities { min_part_bytes: 5 << 20, max_parts: 10_000, max_put_bytes: 5 << 30 };
+const ABILITIES: Abilities =
+    Abilities { min_part_bytes: 5 << 20, max_parts: 10_000, max_put_bytes: 5 << 30, parts_show: false };
 
 /// A bucket that is a folder.
 #[derive(Debug, Clone)]

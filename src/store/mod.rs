@@ -177,6 +177,8 @@ pub struct Abilities {
     pub max_parts: u32,
     /// Largest object that one `put` or `copy` may write, in bytes.
     pub max_put_bytes: u64,
+    /// Whether the version of an object shows that it was uploaded in parts (S3: `…-1`).
+    pub parts_show: bool,
 }
 
 /// A bucket, or a folder used as one.

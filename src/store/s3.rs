@@ -25,7 +25,7 @@ const MIB: u64 = 1024 * 1024;
 
 /// What S3 can do; the stores that imitate it can do the same.
 const ABILITIES: Abilities =
-    Abilities { min_part_bytes: 5 * MIB, max_parts: 10_000, max_put_bytes: 5 * 1024 * MIB };
+    Abilities { min_part_bytes: 5 * MIB, max_parts: 10_000, max_put_bytes: 5 * 1024 * MIB, parts_show: true };
 
 /// A bucket on S3.
 #[derive(Debug)]

@@ -162,6 +162,9 @@ impl SyncService {
         let was_applied = self.cache.applied_fingerprint() == before;
         let fingerprint = index.fingerprint();
         self.health.lock().entries = index.len() as u64;
+        if index.layout() == Layout::Shards {
+            self.committed_shards.lock().clone_from(&fingerprint);
+        }
         if was_applied {
             self.note_seen(&index, false);
         }

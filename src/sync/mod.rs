@@ -29,6 +29,7 @@ pub mod index;
 pub mod key_locks;
 pub mod lazy;
 pub mod lock;
+mod old_monolith;
 pub mod pull;
 pub mod push;
 pub mod schedule;
@@ -148,6 +149,8 @@ pub struct SyncService {
     /// Whether keys of the index are not shown because something stands in their way.
     shadowed: AtomicBool,
     unpublished: AtomicBool,
+    /// The state of the shards that this machine made last, until an old monolith says it too.
+    committed_shards: Mutex<Option<String>>,
     started: Mutex<SyncReport>,
     uploading: std::sync::atomic::AtomicU64,
 }
@@ -180,6 +183,7 @@ impl SyncService {
             lingering: Mutex::new(HashMap::new()),
             shadowed: AtomicBool::new(false),
             unpublished: AtomicBool::new(false),
+            committed_shards: Mutex::new(None),
             started: Mutex::new(SyncReport::default()),
             uploading: std::sync::atomic::AtomicU64::new(0),
         })

@@ -47,9 +47,9 @@ async fn write_back(service: Arc<SyncService>, schedule: Schedule, mut stop: wat
         let due = service.cache().due(schedule.write_back, at_most);
         if due.is_empty() || service.cache().read_only_reason().is_some() {
             idle += TICK;
-            if idle >= SETTLE_AFTER && service.cache().watermark().is_dirty() {
+            if idle >= SETTLE_AFTER {
                 idle = Duration::ZERO;
-                report(service.settle().await.map(drop));
+                report(rest(&service).await);
             }
             continue;
         }
@@ -58,6 +58,14 @@ async fn write_back(service: Arc<SyncService>, schedule: Schedule, mut stop: wat
         pause = next_pause(pause, outcome.is_ok());
         report(outcome.map(drop));
     }
+}
+
+/// What is done when nothing is to be pushed.
+async fn rest(service: &SyncService) -> super::Result<()> {
+    if service.cache().watermark().is_dirty() && !service.settle().await? {
+        return Ok(());
+    }
+    service.bring_up_monolith().await
 }
 
 async fn refresh(service: Arc<SyncService>, schedule: Schedule, mut stop: watch::Receiver<bool>) {

@@ -210,3 +210,30 @@ async fn entries_are_shown_by_file_and_by_folder(world: World) {
     assert_eq!(shown(&[]).await.len(), 4);
     assert_eq!(upkeep.show().await.unwrap().findings, []);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_monolith_that_cannot_be_emptied_is_brought_up_when_a_machine_rests() {
+    for (world, is_brought_up) in [(World::folder().await, true), (World::s3().await, false)] {
+        world.put_fixture("bucket-v2").await;
+        let frozen = world.object(INDEX).await;
+        let peer = world.peer().await;
+        peer.sync.bring_up_monolith().await.unwrap();
+        peer.write("audit/new", "x");
+        peer.write("src/main.rs", "y");
+        assert!(peer.push().await.settled);
+        assert_eq!(world.object(INDEX).await, frozen, "a push leaves it alone");
+        peer.sync.bring_up_monolith().await.unwrap();
+        assert_eq!(world.object(INDEX).await != frozen, is_brought_up);
+        if is_brought_up {
+            assert_eq!(world.index_keys().await, peer.files());
+            assert_eq!(
+                found(&upkeep(&world).verify().await.unwrap()),
+                [(Problem::UnlistedShards, vec!["data--orphan--m-0404"])]
+            );
+        }
+        peer.forget_requests();
+        peer.sync.bring_up_monolith().await.unwrap();
+        assert_eq!(peer.requests(), [""; 0], "nothing was committed since");
+        assert!(peer.push().await.settled);
+    }
+}
