@@ -36,6 +36,7 @@ on_both_stores!(
     an_object_of_the_same_size_is_not_replaced_unseen,
     an_object_of_the_same_size_is_not_deleted_unseen,
     what_swamp_made_anew_is_not_dropped_from_the_index,
+    an_entry_that_a_pull_without_the_lock_drops_is_published_again,
     a_name_goes_whose_object_is_another_that_nobody_names,
     what_swamp_sent_again_goes_with_the_name_that_is_removed,
     removed_here_and_made_anew_in_a_shard_it_is_shown_again,
@@ -164,4 +165,32 @@ async fn what_swamp_sent_again_goes_with_the_name_that_is_removed(world: Arc<Wor
     assert!(peer.push().await.settled);
     assert!(world.index_keys().await.is_empty());
     assert_eq!(world.object(KEY).await, None);
+}
+
+async fn an_entry_that_a_pull_without_the_lock_drops_is_published_again(world: Arc<World>) {
+    drop(swamp_with(&world, "one").await);
+    let peer = world.peer().await;
+    let zombie = json!({"key": "_catalog.db", "size": 1});
+    world.edit_index(|entries| drop(entries.insert("_catalog.db".to_owned(), zombie))).await;
+    let pace = Pace::new();
+    let bucket = Bucket::new(&world, Arc::clone(&pace));
+    let reader = Machine::new(Arc::new(Arc::clone(&world.clock)));
+    let mut process = Process::start(&bucket, &reader);
+    let whole = Pull::default();
+    {
+        let mut pulling = std::pin::pin!(process.pull(&whole));
+        // Meta, the index, the file: the next is the index as it was.
+        assert!(pace.advance(3, pulling.as_mut()).await.is_none());
+        peer.write("ours", "precious");
+        assert!(peer.push().await.settled);
+        pace.open();
+        assert_eq!(pulling.await.unwrap(), 1);
+    }
+    assert_eq!(world.index_keys().await, [KEY], "swamp dropped it");
+    peer.pull().await;
+    assert_eq!(peer.text("ours").await, "precious");
+    world.clock.advance(Duration::from_secs(61));
+    peer.pull().await;
+    assert!(peer.push().await.settled);
+    assert_eq!(world.index_keys().await, [KEY, "ours"]);
 }

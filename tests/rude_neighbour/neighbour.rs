@@ -70,6 +70,15 @@ impl Neighbour {
         }
     }
 
+    /// Begins to pull and is stopped when it has read the index, unless it is at something.
+    pub(crate) async fn begin_pull(&mut self, ledger: &mut Ledger) {
+        if self.work.is_none() {
+            let work = pull(self.process(), Pull::default());
+            self.work = Some(("pulls", Box::pin(work)));
+            self.go_on(3, ledger).await;
+        }
+    }
+
     /// Ends what it is at.
     pub(crate) async fn finish(&mut self, ledger: &mut Ledger) {
         self.go_on(usize::MAX, ledger).await;

@@ -12,7 +12,7 @@ use crate::neighbour::Neighbour;
 use crate::pace::Pace;
 use crate::swamp::{Bucket, Machine, Process};
 use crate::verdict;
-use crate::world::World;
+use crate::world::{INDEX, World};
 
 /// How long an entry must be missing before its writer publishes it again, and a little more.
 const LINGER: Duration = Duration::from_secs(61);
@@ -24,6 +24,7 @@ const FEW: u64 = 500;
 /// Everybody who works on the bucket.
 struct Village {
     seed: u64,
+    ground: Ground,
     world: Arc<World>,
     ours: Vec<Ours>,
     neighbour: Neighbour,
@@ -82,7 +83,7 @@ impl Village {
             ours.push(Ours::new(name, &world).await);
         }
         let neighbour = Neighbour::new(&world);
-        Self { seed, world, ours, neighbour, dice: Dice::new(seed), ledger: Ledger::default() }
+        Self { seed, ground, world, ours, neighbour, dice: Dice::new(seed), ledger: Ledger::default() }
     }
 
     async fn step(&mut self) {
@@ -92,9 +93,21 @@ impl Village {
             0..=13 => self.neighbour.step(dice, ledger).await,
             14..=27 => self.ours[who].change(dice, ledger).await,
             28 if dice.once_in(4) => self.ours[who].restart(ledger).await,
+            29 if self.ground == Ground::Empty => self.leave_machinery().await,
             _ => self.run_errand(who).await,
         }
         self.world.clock.advance(Duration::from_millis(self.dice.below(4_000) as u64));
+    }
+
+    /// An older swamp leaves its database in the index: whoever pulls then writes the index anew,
+    /// without the lock, as it was when the pull began.
+    async fn leave_machinery(&mut self) {
+        if self.world.version(INDEX).await.is_some() {
+            self.ledger.note("An older swamp leaves its database in the index".to_owned());
+            let zombie = json!({"key": "_catalog.db", "size": 1});
+            self.world.edit_index(|entries| drop(entries.insert("_catalog.db".to_owned(), zombie))).await;
+            self.neighbour.begin_pull(&mut self.ledger).await;
+        }
     }
 
     /// Runs an errand, often with the neighbour at work between its requests.
