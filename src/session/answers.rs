@@ -120,6 +120,8 @@ impl Answers {
         })
         .await;
         progress.say(pace.now());
+        // Who asked may go on with swamp's clients, which must not have to wait.
+        opened::leave_lock(&self.opened, self.opened.cache.clock()).await;
         outcome
     }
 

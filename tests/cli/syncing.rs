@@ -4,7 +4,7 @@ use std::fs;
 
 use bayou_test_server::{Action, Fault, Op, Options, Recorded, Refusal, S3Server};
 
-use crate::person::{Person, write, write_synced};
+use crate::person::{Person, wait_until, write, write_synced};
 
 const SOURCE: &str = "s3://bucket/data";
 
@@ -56,6 +56,8 @@ fn pull_takes_no_lock_and_writes_nothing() {
     let person = Person::at(&server);
     person.mount(SOURCE, &["--write-back=1h", "--refresh=0"]);
     write_synced(person.mnt("first"), b"1").unwrap();
+    let lock = || server.object("bucket", "data/.datastore.lock");
+    wait_until("the lock of the fsync is given back", || lock().is_none());
     write(person.mnt("dirty"), b"2");
     server.reset_counts();
     let said = person.run(&["sync", "--pull", &person.path("mnt")]);
