@@ -12,7 +12,7 @@ use bayou::cache::rename::Replace;
 use bayou::cache::tree::NewNode;
 use bayou::cache::{self, Cache, CacheError, CacheOptions, Ino, ROOT};
 use bayou::model::lock_name::LockName;
-use bayou::os::clock::{SharedClock, SystemClock};
+use bayou::os::clock::{Clock, SharedClock, SystemClock};
 use bayou::store::SharedStore;
 use bayou::store::prefix::Prefixed;
 use bayou::store::probe::Conditions;
@@ -275,12 +275,24 @@ impl Peer {
 
     /// Pushes everything, which must succeed.
     pub(crate) async fn push(&self) -> SyncReport {
-        self.sync.push().await.unwrap_or_else(|failed| panic!("{}", bayou::sync::describe(&failed)))
+        let pushed = self.sync.push().await;
+        self.lock_is_back().await;
+        pushed.unwrap_or_else(|failed| panic!("{}", bayou::sync::describe(&failed)))
     }
 
     /// Pushes everything, which must fail.
     pub(crate) async fn push_fails(&self) -> SyncError {
-        self.sync.push().await.expect_err("the push must fail")
+        let failed = self.sync.push().await.expect_err("the push must fail");
+        self.lock_is_back().await;
+        failed
+    }
+
+    /// Returns when the bucket's lock is given back, or cannot be for a while.
+    async fn lock_is_back(&self) {
+        tokio::select! {
+            () = self.sync.lock().idle() => {}
+            () = SystemClock.sleep(Duration::from_secs(3)) => {}
+        }
     }
 
     /// Does what fsync of a file does.
