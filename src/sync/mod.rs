@@ -29,6 +29,7 @@ pub mod index;
 pub mod key_locks;
 pub mod lazy;
 pub mod lock;
+mod objects;
 mod old_monolith;
 pub mod pull;
 pub mod push;

@@ -13,6 +13,7 @@ use super::world::{INDEX, World, fixture};
 
 on_both_stores!(
     an_index_that_a_machine_wrote_is_true,
+    what_swamps_writers_left_behind_is_no_file_that_the_index_misses,
     every_untruth_of_a_monolith_is_found_and_repaired,
     every_untruth_of_shards_is_found_and_repaired,
     a_key_that_no_file_may_have_is_told_and_kept,
@@ -52,6 +53,22 @@ async fn an_index_that_a_machine_wrote_is_true(world: World) {
     let before = world.version(INDEX).await;
     assert_eq!(found(&upkeep(&world).repair().await.unwrap()), []);
     assert_eq!(world.version(INDEX).await, before, "what is true is not written again");
+}
+
+async fn what_swamps_writers_left_behind_is_no_file_that_the_index_misses(world: World) {
+    let peer = world.peer().await;
+    peer.write("a", "1");
+    peer.push().await;
+    let left = "b/.3f0e8c1e-4e6f-4f2e-8a0b-0c0d0e0f0001.tmp";
+    world.put(".locks/infra.lock", "{}").await;
+    world.put(left, "half").await;
+    world.put("b/new", "x").await;
+    assert_eq!(found(&upkeep(&world).verify().await.unwrap()), [(Problem::Unindexed, vec!["b/new"])]);
+    upkeep(&world).repair().await.unwrap();
+    assert_eq!(world.index_keys().await, ["a", "b/new"]);
+    // What somebody named is a file, and its object is there.
+    world.edit_index(|entries| drop(entries.insert(left.to_owned(), json!({"size": 4})))).await;
+    assert_eq!(found(&upkeep(&world).verify().await.unwrap()), []);
 }
 
 async fn every_untruth_of_a_monolith_is_found_and_repaired(world: World) {

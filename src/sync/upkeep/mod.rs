@@ -5,17 +5,18 @@
 //! gets one. Nothing here deletes an object that holds somebody's data. Whatever is changed is
 //! changed under the bucket's lock, on what the index says by then.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::Result;
 use super::index::RemoteIndex;
 use super::lock::BucketLock;
+use super::objects;
 use crate::os::clock::SharedClock;
-use crate::store::SharedStore;
+use crate::store::{SharedStore, Version};
 
 mod migrate;
 mod monolith;
-mod objects;
 mod repair;
 mod survey;
 
@@ -30,6 +31,9 @@ pub struct Upkeep {
     lock: Arc<BucketLock>,
     clock: SharedClock,
 }
+
+/// The objects that may be files by key: their sizes and, where listings say them, their versions.
+type Objects = BTreeMap<String, (u64, Option<Version>)>;
 
 /// Whether documents of the index that cannot be read are an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,5 +70,13 @@ impl Upkeep {
             Damage::Fails => Ok(RemoteIndex::fetch(&*self.store, None, None, &|_| true).await?.index),
             Damage::IsLeftOut => RemoteIndex::fetch_what_can_be_read(&*self.store).await,
         }
+    }
+
+    async fn objects(&self) -> Result<Objects> {
+        let files = objects::list_files(&*self.store).await?;
+        Ok(files
+            .into_iter()
+            .map(|(key, listed)| (key.as_str().to_owned(), (listed.size, listed.version)))
+            .collect())
     }
 }

@@ -1,8 +1,8 @@
 //! What the index says, and where that is not so.
 
-use super::objects::Objects;
-use super::{Damage, Upkeep};
+use super::{Damage, Objects, Upkeep};
 use crate::model::entry::Entry;
+use crate::model::internal_name::is_leftover;
 use crate::model::key::{DataKey, ObjectKey};
 use crate::sync::error::{Result, SyncError};
 use crate::sync::index::RemoteIndex;
@@ -46,7 +46,7 @@ pub enum Problem {
     Outside,
     /// Entries of an older version than the object.
     Behind,
-    /// Objects that no entry names.
+    /// Objects that no entry names; what swamp's writers leave behind is not meant.
     Unindexed,
     /// Entries of names that are machinery.
     Internal,
@@ -156,7 +156,8 @@ impl Upkeep {
             }
         }
         let is_named = |key: &str| index.is_some_and(|index| index.get(key).is_some());
-        found.add(Problem::Unindexed, objects.keys().filter(|key| !is_named(key)).cloned().collect());
+        let is_missed = |key: &&String| !is_named(key) && !is_leftover(key);
+        found.add(Problem::Unindexed, objects.keys().filter(is_missed).cloned().collect());
         Ok(found.0)
     }
 }
