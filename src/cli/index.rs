@@ -124,6 +124,12 @@ impl WhichArgs {
         index_upkeep::open(&place, purpose, clock).await
     }
 
+    /// Returns the words that name it in another command.
+    fn words(&self) -> String {
+        let namespace = self.bucket.namespace().map(|name| format!(" --namespace {name}"));
+        format!("{}{}", self.source, namespace.unwrap_or_default())
+    }
+
     fn say(&self, survey: &Survey, lines: Vec<String>) {
         if self.json {
             output::json(survey);
@@ -180,10 +186,12 @@ async fn verify(args: &VerifyArgs, clock: &SharedClock) -> Result<(), Failure> {
     if args.repair || survey.findings.iter().all(|finding| !finding.problem.is_repairable()) {
         return Ok(());
     }
-    let message = format!(
-        "The index of {} is not true; `bayou index verify {} --repair` makes it so",
-        survey.source, args.which.source
-    );
+    let words = args.which.words();
+    let way_out = match survey.findings.iter().any(|finding| finding.problem.needs_rebuild()) {
+        true => format!("`bayou index rebuild {words}`"),
+        false => format!("`bayou index verify {words} --repair`"),
+    };
+    let message = format!("The index of {} is not true; {way_out} makes it so", survey.source);
     Err(Failure::new(FailureKind::System, message))
 }
 

@@ -32,11 +32,13 @@ pub enum SyncError {
     },
     /// The index in the bucket is damaged.
     #[error(
-        "The index in {address} cannot be read; put back an older version of it, or remove it to have it built anew from the objects"
+        "The index {key} in {address} cannot be read; put back an older version of it, or run `bayou index rebuild` to have it built anew from the objects"
     )]
     DamagedIndex {
         /// The bucket.
         address: String,
+        /// The document.
+        key: String,
         /// Where and how.
         source: Arc<Damaged>,
     },
@@ -75,7 +77,7 @@ pub enum SyncError {
     },
     /// A shard that the index lists is not in the bucket.
     #[error(
-        "The index shard {key} is missing in {address}, so what the index names is not known; put it back, or run `bayou index verify --repair`"
+        "The index shard {key} is missing in {address}, so what the index names is not known; put it back, or run `bayou index rebuild`"
     )]
     MissingShard {
         /// The bucket.

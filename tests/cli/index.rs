@@ -58,6 +58,15 @@ fn a_damaged_index_is_rebuilt() {
     let source = person.source();
     write(person.bucket(".datastore-index.json"), b"{");
     person.run(&["index", "show", &source]).fails_with(2, &["cannot be read", "is damaged at line 1"]);
+    let verified = person.run(&["index", "verify", &source]);
+    assert_eq!(verified.code, 2, "{verified:?}");
+    assert!(
+        verified.out.contains("documents of the index that cannot be read: 1\n  .datastore-index.json\n"),
+        "{verified:?}"
+    );
+    assert!(verified.err.contains(&format!("`bayou index rebuild {source}` makes it so")), "{verified:?}");
+    let refused = person.run(&["index", "verify", &source, "--repair"]);
+    refused.fails_with(2, &["cannot be read", "`bayou index rebuild`"]);
     person.run(&["index", "rebuild", &source]).says(&["2 entries"]);
     person.run(&["index", "verify", &source]).says(&["The index is true"]);
 }

@@ -18,6 +18,9 @@ on_both_stores!(
     every_untruth_of_shards_is_found_and_repaired,
     a_key_that_no_file_may_have_is_told_and_kept,
     a_damaged_index_is_built_anew_from_the_objects,
+    a_damaged_index_of_a_bucket_without_objects_is_built_anew,
+    what_has_no_shard_is_found_again_when_our_index_of_it_is_damaged,
+    shards_that_lost_their_meta_stay_shards_beside_a_damaged_monolith,
     a_damaged_shard_is_built_anew_from_the_objects,
     a_monolith_is_migrated_once_and_misleads_nobody_after,
     what_has_no_shard_is_migrated_only_if_it_is_asked_for,
@@ -141,13 +144,63 @@ async fn a_damaged_index_is_built_anew_from_the_objects(world: World) {
     peer.symlink("link", "run");
     peer.push().await;
     world.put(INDEX, "{\"version\":1,\"entries\":{").await;
-    assert!(matches!(upkeep(&world).repair().await, Err(SyncError::DamagedIndex { .. })));
+    let expected = [(Problem::Damaged, vec![INDEX]), (Problem::Unindexed, vec!["link", "run"])];
+    assert_eq!(found(&upkeep(&world).verify().await.unwrap()), expected);
+    let failed = upkeep(&world).repair().await.unwrap_err();
+    assert!(matches!(failed, SyncError::DamagedIndex { .. }));
+    assert!(failed.to_string().contains("`bayou index rebuild`"), "{failed}");
     upkeep(&world).rebuild().await.unwrap();
     assert_eq!(found(&upkeep(&world).verify().await.unwrap()), []);
     let reader = world.peer().await;
     assert_eq!(reader.files(), ["link", "run"]);
     assert_eq!(reader.cache.attr(reader.ino("run")).unwrap().mode, 0o755, "the object remembers it");
     assert_eq!(reader.cache.read_link(reader.ino("link")).unwrap(), "run");
+}
+
+async fn a_damaged_index_of_a_bucket_without_objects_is_built_anew(world: World) {
+    world.put(INDEX, "{").await;
+    assert_eq!(found(&upkeep(&world).verify().await.unwrap()), [(Problem::Damaged, vec![INDEX])]);
+    upkeep(&world).rebuild().await.unwrap();
+    assert_eq!(world.index_keys().await, [""; 0]);
+    assert_eq!(found(&upkeep(&world).verify().await.unwrap()), []);
+}
+
+async fn what_has_no_shard_is_found_again_when_our_index_of_it_is_damaged(world: World) {
+    let peer = world.peer().await;
+    peer.write("audit/a", "1");
+    peer.write("src/main.rs", "fn main() {}");
+    peer.chmod("src/main.rs", 0o600);
+    peer.push().await;
+    upkeep(&world).migrate(true).await.unwrap();
+    world.put("_control/bayou/index.json", "{").await;
+    let verified = upkeep(&world).verify().await.unwrap();
+    for expected in
+        [(Problem::Damaged, vec!["_control/bayou/index.json"]), (Problem::Unindexed, vec!["src/main.rs"])]
+    {
+        assert!(found(&verified).contains(&expected), "{verified:?}");
+    }
+    assert_eq!(verified.layout, "shards");
+    upkeep(&world).rebuild().await.unwrap();
+    assert_eq!(found(&upkeep(&world).verify().await.unwrap()), []);
+    let meta = world.json("_index/_meta.json").await;
+    assert_eq!((&meta["version"], &meta["commitSeq"]), (&2.into(), &2.into()), "shards stay shards");
+    let reader = world.peer().await;
+    assert_eq!(reader.files(), ["audit/a", "src/main.rs"]);
+    assert_eq!(reader.cache.attr(reader.ino("src/main.rs")).unwrap().mode, 0o600);
+}
+
+async fn shards_that_lost_their_meta_stay_shards_beside_a_damaged_monolith(world: World) {
+    world.put_fixture("bucket-v2").await;
+    let whole = world.peer().await.files();
+    world.delete("_index/_meta.json").await;
+    world.put(INDEX, "{").await;
+    let survey = upkeep(&world).verify().await.unwrap();
+    assert_eq!(survey.layout, "shards");
+    assert!(found(&survey).contains(&(Problem::LostMeta, vec!["_index/_meta.json"])), "{survey:?}");
+    upkeep(&world).rebuild().await.unwrap();
+    assert_eq!(world.json("_index/_meta.json").await["version"], 2);
+    assert_eq!(world.peer().await.files(), whole);
+    assert_eq!(found(&upkeep(&world).verify().await.unwrap()), []);
 }
 
 async fn a_damaged_shard_is_built_anew_from_the_objects(world: World) {

@@ -7,13 +7,14 @@
 
 use async_trait::async_trait;
 
+use super::entries::entry_of_object;
 use super::error::{Result, SyncError};
 use crate::model::entry::{Attributes, Entry};
 use crate::model::index::{INDEX_KEY, Index};
 use crate::model::key::{DataKey, ObjectKey};
 use crate::model::shard::{META_KEY, ShardRole};
 use crate::model::sidecar::FingerprintKind;
-use crate::model::timestamp::{Stamp, Timestamp};
+use crate::model::timestamp::Timestamp;
 use crate::store::{ObjectStore, Version};
 
 mod admitted;
@@ -103,13 +104,16 @@ impl RemoteIndex {
     }
 
     async fn fetch_monolith(store: &dyn ObjectStore, meta: Option<MetaDocument>) -> Result<Fetched> {
-        let monolith = Monolith::fetch(store, INDEX_KEY).await?.map(|mut monolith| {
-            monolith.copies_version = meta.as_ref().map(|document| document.version.clone());
-            monolith.copies = meta.and_then(|document| document.meta);
-            let scrubbed = monolith.scrub();
-            Self { layout: Documents::Monolith(Box::new(monolith)), scrubbed }
-        });
-        Ok(Fetched { index: monolith, changed: Some(Changed::everything()) })
+        let monolith = Monolith::fetch(store, INDEX_KEY).await?;
+        let index = monolith.map(|monolith| Self::of_monolith(monolith, meta));
+        Ok(Fetched { index, changed: Some(Changed::everything()) })
+    }
+
+    fn of_monolith(mut monolith: Monolith, copies: Option<MetaDocument>) -> Self {
+        monolith.copies_version = copies.as_ref().map(|document| document.version.clone());
+        monolith.copies = copies.and_then(|document| document.meta);
+        let scrubbed = monolith.scrub();
+        Self { layout: Documents::Monolith(Box::new(monolith)), scrubbed }
     }
 
     async fn fetch_shards(
@@ -370,17 +374,11 @@ impl RemoteIndex {
     }
 }
 
-/// Returns an old entry with what the bucket says of its object; `None` if that is gone.
-async fn as_it_is(store: &dyn ObjectStore, key: &DataKey, entry: Entry) -> Result<Option<Entry>> {
+/// Returns what an old entry and the bucket say of an object; `None` if that is gone.
+async fn as_it_is(store: &dyn ObjectStore, key: &DataKey, old: Entry) -> Result<Option<Entry>> {
     let what = format!("Asking whether {key} is there");
     let meta = store.head(&ObjectKey::from(key)).await.map_err(SyncError::store(what))?;
-    Ok(meta.map(|meta| Entry {
-        size: Some(meta.size),
-        last_modified: Some(Stamp::from(Timestamp::from(meta.modified))),
-        sha256: entry.sha256.filter(|_| entry.version.as_ref() == Some(&meta.version)),
-        version: Some(meta.version),
-        ..entry
-    }))
+    Ok(meta.map(|meta| entry_of_object(&meta, Some(old))))
 }
 
 /// Returns whether equal versions prove equal bytes of the index.

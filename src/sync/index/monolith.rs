@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::model::entry::Entry;
-use crate::model::index::{INDEX_KEY, Index};
+use crate::model::index::{Damaged, INDEX_KEY, Index};
 use crate::model::key::{DataKey, ObjectKey};
 use crate::model::shard::{META_KEY, Meta, ShardRole, partition_key, shard_object};
 use crate::model::timestamp::Timestamp;
@@ -30,28 +30,41 @@ pub(super) struct Monolith {
     pub copies: Option<Meta>,
     /// The version of that document.
     pub copies_version: Option<Version>,
+    /// Whether the document could not be read, so that this one is empty.
+    pub is_damaged: bool,
     touched: BTreeSet<String>,
 }
 
 impl Monolith {
     /// Reads the document at a key; `None` if there is none.
     pub(super) async fn fetch(store: &dyn ObjectStore, key: &str) -> Result<Option<Self>> {
-        let what = || format!("Reading {key} of {}", store.address());
-        let fetched = match store.get(&ObjectKey::new(key), None, None).await {
-            Ok(fetched) => fetched,
-            Err(absent) if absent.is_not_found() => return Ok(None),
-            Err(failed) => return Err(SyncError::store(what())(failed)),
-        };
-        let index = Index::parse(&fetched.body).map_err(|damaged| SyncError::DamagedIndex {
+        let Some((index, version)) = read(store, key).await? else { return Ok(None) };
+        let index = index.map_err(|damaged| SyncError::DamagedIndex {
             address: store.address(),
+            key: key.to_owned(),
             source: Arc::new(damaged),
         })?;
-        Ok(Some(Self { version: Some(fetched.meta.version), ..Self::unpublished(index) }))
+        Ok(Some(Self { version: Some(version), ..Self::unpublished(index) }))
+    }
+
+    /// As [`Monolith::fetch`]; a document that is damaged is empty.
+    pub(super) async fn fetch_what_can_be_read(store: &dyn ObjectStore, key: &str) -> Result<Option<Self>> {
+        let Some((index, version)) = read(store, key).await? else { return Ok(None) };
+        let is_damaged = index.is_err();
+        let index = index.unwrap_or_else(|_| Index::empty(Timestamp::from_unix_ms(0)));
+        Ok(Some(Self { version: Some(version), is_damaged, ..Self::unpublished(index) }))
     }
 
     /// Returns a document that is not in the bucket yet.
     pub(super) fn unpublished(index: Index) -> Self {
-        Self { index, version: None, copies: None, copies_version: None, touched: BTreeSet::new() }
+        Self {
+            index,
+            version: None,
+            copies: None,
+            copies_version: None,
+            is_damaged: false,
+            touched: BTreeSet::new(),
+        }
     }
 
     /// Has every copy written with the next commit.
@@ -130,5 +143,17 @@ impl Monolith {
     fn partitions(&self) -> Vec<String> {
         let mut seen = HashSet::new();
         self.index.keys().filter_map(partition_key).filter(|name| seen.insert(name.clone())).collect()
+    }
+}
+
+/// Reads what is at a key, with the version of exactly these bytes; `None` if nothing is.
+async fn read(
+    store: &dyn ObjectStore,
+    key: &str,
+) -> Result<Option<(std::result::Result<Index, Damaged>, Version)>> {
+    match store.get(&ObjectKey::new(key), None, None).await {
+        Ok(fetched) => Ok(Some((Index::parse(&fetched.body), fetched.meta.version))),
+        Err(absent) if absent.is_not_found() => Ok(None),
+        Err(failed) => Err(SyncError::store(format!("Reading {key} of {}", store.address()))(failed)),
     }
 }

@@ -146,23 +146,8 @@ impl Shards {
         Self { meta, commit_seq, documents, beside, beside_touched, ..Self::nothing() }
     }
 
-    /// Reads the shards that can be read; the others are empty from now on.
-    pub(super) async fn load_what_can_be_read(&mut self, store: &dyn ObjectStore) -> Result<()> {
-        for name in self.documents.keys().cloned().collect::<Vec<_>>() {
-            match self.load(store, |one| *one == *name).await {
-                Err(SyncError::MissingShard { .. } | SyncError::DamagedShard { .. }) => {
-                    let version = documents::head(store, &shard_object(&name)).await?;
-                    self.lost.push(shard_object(&name));
-                    let document = Document { version, shard: Some(Shard::default()), touched: true };
-                    self.documents.insert(name, document);
-                }
-                read => read?,
-            }
-        }
-        Ok(())
-    }
-
-    fn nothing() -> Self {
+    /// Returns shards of which nothing is known.
+    pub(super) fn nothing() -> Self {
         Self {
             meta: None,
             commit_seq: None,

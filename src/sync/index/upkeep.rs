@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::documents;
 use super::listing::Listing;
 use super::monolith::Monolith;
-use super::shards::{BESIDE_KEY, Shards};
+use super::shards::{BESIDE_KEY, Document, Shards};
 use super::{Documents, RemoteIndex};
 use crate::model::entry::Entry;
 use crate::model::index::{INDEX_KEY, Index};
@@ -19,26 +19,33 @@ impl RemoteIndex {
     /// Reads the index; documents that are damaged or missing are left out.
     pub(in crate::sync) async fn fetch_what_can_be_read(store: &dyn ObjectStore) -> Result<Option<Self>> {
         match Self::fetch(store, None, None, &|_| true).await {
-            Err(SyncError::DamagedIndex { .. }) => {
-                let version = documents::head(store, INDEX_KEY).await?;
-                let meta = documents::fetch_meta(store).await?;
-                let index = Index::empty(Timestamp::from_unix_ms(0));
-                let mut monolith = Monolith::unpublished(index);
-                monolith.version = version;
-                monolith.copies_version = meta.as_ref().map(|document| document.version.clone());
-                monolith.copies = meta.and_then(|document| document.meta);
-                monolith.touch_copies();
-                Ok(Some(Self { layout: Documents::Monolith(Box::new(monolith)), scrubbed: Vec::new() }))
-            }
-            Err(SyncError::MissingShard { .. } | SyncError::DamagedShard { .. }) => {
-                let listing = Listing::look(store, documents::fetch_meta(store).await?).await?;
-                let (mut shards, _) = Shards::fetch(store, listing, None).await?;
-                shards.load_what_can_be_read(store).await?;
-                let scrubbed = shards.scrub();
-                Ok(Some(Self { layout: Documents::Shards(Box::new(shards)), scrubbed }))
-            }
+            Err(
+                SyncError::DamagedIndex { .. }
+                | SyncError::MissingShard { .. }
+                | SyncError::DamagedShard { .. },
+            ) => Self::fetch_damaged(store).await,
             fetched => Ok(fetched?.index),
         }
+    }
+
+    async fn fetch_damaged(store: &dyn ObjectStore) -> Result<Option<Self>> {
+        let meta = documents::fetch_meta(store).await?;
+        let role = meta.as_ref().and_then(|document| document.meta.as_ref()).map(|meta| meta.role);
+        let is_monolith = match role {
+            Some(role) => role == ShardRole::Copies,
+            None => documents::list_shards(store).await?.is_empty(),
+        };
+        if is_monolith {
+            let monolith = Monolith::fetch_what_can_be_read(store, INDEX_KEY).await?;
+            let copies = meta.filter(|_| role.is_some());
+            return Ok(monolith.map(|monolith| Self::of_monolith(monolith, copies)));
+        }
+        let beside = Monolith::fetch_what_can_be_read(store, BESIDE_KEY).await?;
+        let listing = Listing::look(store, meta).await?;
+        let mut shards = Shards::with_beside(store, listing, beside).await?;
+        shards.load_what_can_be_read(store).await?;
+        let scrubbed = shards.scrub();
+        Ok(Some(Self { layout: Documents::Shards(Box::new(shards)), scrubbed }))
     }
 
     /// Reads the monolith that is left beside shards.
@@ -70,9 +77,11 @@ impl RemoteIndex {
     ) -> Result<()> {
         match &self.layout {
             Documents::Monolith(monolith) => {
+                tell(Problem::Damaged, damaged(monolith, INDEX_KEY));
                 tell(Problem::UntrueCopies, untrue_copies(store, monolith).await?);
             }
             Documents::Shards(shards) => {
+                tell(Problem::Damaged, damaged(&shards.beside, BESIDE_KEY));
                 tell(
                     Problem::LostMeta,
                     shards.needs_repair().then(|| META_KEY.to_owned()).into_iter().collect(),
@@ -127,6 +136,42 @@ impl RemoteIndex {
                 Ok(whole.to_bytes())
             }
         }
+    }
+}
+
+fn damaged(document: &Monolith, key: &str) -> Vec<String> {
+    document.is_damaged.then(|| key.to_owned()).into_iter().collect()
+}
+
+impl Shards {
+    /// Takes over a listing with our own index as it could be read. Shards are not read yet.
+    async fn with_beside(
+        store: &dyn ObjectStore,
+        listing: Listing,
+        beside: Option<Monolith>,
+    ) -> Result<Self> {
+        let mut known = Self::nothing();
+        known.beside = beside.unwrap_or(known.beside);
+        let is_damaged = known.beside.is_damaged;
+        let (mut shards, _) = Self::fetch(store, listing, Some(known)).await?;
+        shards.beside_touched.set |= is_damaged;
+        Ok(shards)
+    }
+
+    /// Reads the shards that can be read; the others are empty from now on.
+    async fn load_what_can_be_read(&mut self, store: &dyn ObjectStore) -> Result<()> {
+        for name in self.documents.keys().cloned().collect::<Vec<_>>() {
+            match self.load(store, |one| *one == *name).await {
+                Err(SyncError::MissingShard { .. } | SyncError::DamagedShard { .. }) => {
+                    let version = documents::head(store, &shard_object(&name)).await?;
+                    self.lost.push(shard_object(&name));
+                    let document = Document { version, shard: Some(Shard::default()), touched: true };
+                    self.documents.insert(name, document);
+                }
+                read => read?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -58,6 +58,8 @@ pub enum Problem {
     UnlistedShards,
     /// Shards that the meta document lists and that are missing or damaged.
     LostShards,
+    /// Documents of the index that cannot be read.
+    Damaged,
     /// Copies of parts of the monolith that say something else than it does.
     UntrueCopies,
     /// An old monolith beside shards, which swamp's clients may take for the index.
@@ -77,14 +79,20 @@ impl Problem {
             Self::LostMeta => "the meta document of the shards is missing or of no use",
             Self::UnlistedShards => "shards that the meta document does not list",
             Self::LostShards => "shards that are missing or damaged",
+            Self::Damaged => "documents of the index that cannot be read",
             Self::UntrueCopies => "copies that say something else than the monolith",
             Self::MisleadingMonolith => "an old monolith that swamp's clients may take for the index",
         }
     }
 
-    /// Returns whether a repair does something about it.
+    /// Returns whether a repair or a rebuild does something about it.
     pub fn is_repairable(self) -> bool {
         !matches!(self, Self::Refused | Self::Outside)
+    }
+
+    /// Returns whether a repair does not begin while it is so, only a rebuild.
+    pub fn needs_rebuild(self) -> bool {
+        matches!(self, Self::Damaged | Self::LostShards)
     }
 }
 
