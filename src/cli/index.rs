@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::arguments::{self, BucketArgs};
-use super::{output, units};
+use super::{output, runtime, units};
 use crate::control::{Failure, FailureKind};
 use crate::model::entry::Entry;
 use crate::os::clock::SharedClock;
@@ -102,10 +102,7 @@ struct Shown<'a> {
 }
 
 pub(super) fn run(args: &IndexArgs, clock: SharedClock) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| {
-        Failure::new(FailureKind::System, "The runtime cannot be started").caused_by(&error)
-    })?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         match &args.command {
             Sub::Show(args) => show(args, &clock).await,
             Sub::Verify(args) => verify(args, &clock).await,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::arguments::{self, BucketArgs};
-use super::{output, units};
+use super::{output, runtime, units};
 use crate::control::{Failure, FailureKind};
 use crate::model::lock_name::LockName;
 use crate::os::clock::SharedClock;
@@ -106,11 +106,6 @@ fn release(args: &ReleaseArgs, clock: SharedClock) -> Result<(), Failure> {
         output::line(conclude(&release));
     }
     Ok(())
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Runtime::new()
-        .map_err(|error| Failure::new(FailureKind::System, "The runtime cannot be started").caused_by(&error))
 }
 
 /// Returns the lines that say how a lock stands.

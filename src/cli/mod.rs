@@ -124,6 +124,16 @@ fn run(parsed: Parsed) -> Result<(), Failure> {
     }
 }
 
+/// Returns what runs everything that waits for the network.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Runtime::new().map_err(|error| system("The runtime cannot be started", &error))
+}
+
+/// Says what this machine cannot do, and why.
+fn system(message: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::new(FailureKind::System, message).caused_by(error)
+}
+
 /// Returns the command line's grammar, without what a configuration file says.
 fn command() -> Command {
     Cli::command()

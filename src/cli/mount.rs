@@ -16,7 +16,7 @@ use sd_notify::NotifyState;
 use super::arguments::{self, BucketArgs, CacheArgs};
 use super::daemon::{self, Herald};
 use super::logging::{self, LogFormat};
-use super::{output, units};
+use super::{output, runtime, units};
 use crate::control::{Failure, FailureKind, Progress};
 use crate::fs::front::FsyncMode;
 use crate::os::clock::SharedClock;
@@ -224,15 +224,11 @@ fn serve(
     clock: SharedClock,
     listen: impl Fn(&Event) + Send + Sync + 'static,
 ) -> Result<(), Failure> {
-    let cannot = |error: std::io::Error| {
-        Failure::new(FailureKind::System, "The runtime cannot be started").caused_by(&error)
-    };
-    let runtime = tokio::runtime::Runtime::new().map_err(cannot)?;
     let listener = Arc::new(move |event: Event| {
         tell_service_manager(&event);
         listen(&event);
     });
-    runtime.block_on(session::mount(plan.options, plan.folders, listener, clock))
+    runtime()?.block_on(session::mount(plan.options, plan.folders, listener, clock))
 }
 
 /// Tells systemd (`Type=notify`) how it goes; without systemd it does nothing.

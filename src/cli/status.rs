@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::{arguments, output, units};
+use super::{arguments, output, system, units};
 use crate::control::client::{Client, Patience};
 use crate::control::place::{self, Found};
 use crate::control::{Amount, Answer, Failure, FailureKind, MountStatus, PathStatus, Request};
@@ -163,10 +163,6 @@ fn ask(found: Found, paths: Vec<PathBuf>) -> Result<MountStatus, Failure> {
             format!("The mount gave an answer that does not fit: {other:?}"),
         )),
     }
-}
-
-fn system(message: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
-    Failure::new(FailureKind::System, message).caused_by(error)
 }
 
 /// Returns the lines that say how a mount stands.

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::arguments::{self, BucketArgs, CacheArgs};
 use super::logging::{self, LogFormat};
-use super::{output, status, units};
+use super::{output, runtime, status, system, units};
 use crate::control::client::{Client, Patience};
 use crate::control::place::{self, Found};
 use crate::control::server::ProgressSink;
@@ -110,9 +110,7 @@ fn sync_source(
     let (options, context) = place_of(whole, args.context(None)?, folders);
     let cache = folders.cache_of(&options);
     let running = place::running(folders);
-    let running = running.map_err(|error| {
-        Failure::new(FailureKind::System, "The running mounts cannot be read").caused_by(&error)
-    })?;
+    let running = running.map_err(|error| system("The running mounts cannot be read", &error))?;
     match running.into_iter().rfind(|found| found.record.cache_dir == cache) {
         Some(found) => ask(found, args.direction(), context, clock),
         None => {
@@ -141,9 +139,7 @@ fn ask(
     wanted: SyncContext,
     clock: SharedClock,
 ) -> Result<SyncSummary, Failure> {
-    let cannot = |error: std::io::Error| {
-        Failure::new(FailureKind::System, "The mount cannot be asked").caused_by(&error)
-    };
+    let cannot = |error: std::io::Error| system("The mount cannot be asked", &error);
     let mut client = Client::new(found).map_err(cannot)?;
     let context = if wanted.is_everything() { wanted } else { agree_with(&mut client, &wanted) };
     let mut meter = output::Meter::new(clock);
@@ -179,12 +175,8 @@ fn sync_alone(
     what: (Direction, SyncContext),
     clock: SharedClock,
 ) -> Result<SyncSummary, Failure> {
-    let cannot = |error: std::io::Error| {
-        Failure::new(FailureKind::System, "The runtime cannot be started").caused_by(&error)
-    };
-    let runtime = tokio::runtime::Runtime::new().map_err(cannot)?;
     let (sink, _) = ProgressSink::new();
-    runtime.block_on(session::sync(options, folders, what, sink, clock))
+    runtime()?.block_on(session::sync(options, folders, what, sink, clock))
 }
 
 /// Returns the lines that say what was done: only what was.

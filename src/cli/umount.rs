@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::{output, units};
+use super::{output, system, units};
 use crate::control::client::{AskError, Client, Patience};
 use crate::control::place::{self, Found};
 use crate::control::{Amount, Answer, Failure, FailureKind, FlushSummary, Progress, Request};
@@ -69,10 +69,6 @@ fn resolve(dir: &Path) -> Result<PathBuf, Failure> {
 fn not_mounted(path: &Path) -> Failure {
     let message = format!("Nothing of bayou is mounted on {}; `bayou status` lists what is", path.display());
     Failure::new(FailureKind::NotMounted, message)
-}
-
-fn system(message: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
-    Failure::new(FailureKind::System, message).caused_by(error)
 }
 
 /// Unmounts without a daemon that could be asked: it is dead, or another user's.

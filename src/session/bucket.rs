@@ -51,13 +51,18 @@ pub(super) async fn connect(options: &SessionOptions, clock: &SharedClock) -> Re
     let (source, requests) = reach(&options.source, &options.s3, clock).await?;
     let root: SharedStore = Arc::new(Prefixed::new(Arc::clone(&requests) as SharedStore, source.prefix()));
     let namespace = options.namespace.clone();
-    let store: SharedStore = match &namespace {
-        Some(namespace) => Arc::new(Prefixed::new(Arc::clone(&root), namespace.as_str())),
-        None => Arc::clone(&root),
-    };
+    let store = part_of(&root, namespace.as_ref());
     let prefixes = [source.prefix(), namespace.as_ref().map_or("", Namespace::as_str)];
     let prefix_bytes = prefixes.iter().filter(|one| !one.is_empty()).map(|one| one.len() + "/".len()).sum();
     Ok(Bucket { store, root, namespace, requests, prefix_bytes })
+}
+
+/// Returns a namespace of a bucket, or the whole.
+pub(super) fn part_of(root: &SharedStore, namespace: Option<&Namespace>) -> SharedStore {
+    match namespace {
+        Some(namespace) => Arc::new(Prefixed::new(Arc::clone(root), namespace.as_str())),
+        None => Arc::clone(root),
+    }
 }
 
 /// Connects to all that is below the prefix; asks it nothing yet.

@@ -8,8 +8,6 @@ use crate::control::Failure;
 use crate::model::lock_name::LockName;
 use crate::model::namespace::Namespace;
 use crate::os::clock::SharedClock;
-use crate::store::SharedStore;
-use crate::store::prefix::Prefixed;
 use crate::store::probe::{Conditions, probe};
 use crate::store::s3_options::S3Options;
 use crate::sync::SyncError;
@@ -39,10 +37,7 @@ pub enum Purpose {
 /// Returns the keeper of an index.
 pub async fn open(place: &IndexPlace, purpose: Purpose, clock: &SharedClock) -> Result<Upkeep, Failure> {
     let root = bucket::connect_root(&place.source, &place.s3, clock).await?;
-    let store: SharedStore = match &place.namespace {
-        Some(namespace) => Arc::new(Prefixed::new(Arc::clone(&root), namespace.as_str())),
-        None => Arc::clone(&root),
-    };
+    let store = bucket::part_of(&root, place.namespace.as_ref());
     let conditions = match purpose {
         Purpose::Look => Conditions::none(),
         Purpose::Change => {

@@ -8,7 +8,7 @@ use futures::{StreamExt, stream};
 
 use super::discover::{Publish, discover};
 use super::error::{Result, SyncError};
-use super::index::{self, Admitted, Changed, Layout, RemoteIndex, Sighting};
+use super::index::{self, Admitted, Changed, Fetched, Layout, RemoteIndex, Sighting, Wanted};
 use super::scope::Scope;
 use super::{LINGER, META_EVERY, SHARDS_EVERY, SyncReport, SyncService};
 use crate::cache::pull_state::Pulled;
@@ -21,7 +21,7 @@ use crate::store::Version;
 /// How many objects are asked for at once.
 const PARALLEL_HEADS: usize = 32;
 /// How often the index is read again when shards go meanwhile.
-pub(super) const MOST_READS: usize = 4;
+const MOST_READS: usize = 4;
 
 impl SyncService {
     /// Pulls what others published.
@@ -137,21 +137,31 @@ impl SyncService {
         Ok(report)
     }
 
-    /// Reads the index. A shard may go between the moment it is listed and the moment it is
-    /// read; only what is missing again and again is missing.
+    /// Reads the index, as far as this cache shows it.
     async fn fetch(&self, known: Option<RemoteIndex>) -> Result<(Option<RemoteIndex>, Option<Changed>)> {
         let applied = self.cache.applied_fingerprint();
         let held = self.cache.part().map(|part| Scope::of_folder(&part)).unwrap_or_default();
         let is_wanted = |shard: &str| held.may_be_in_shard(shard);
         // Nothing counts as taken over: all of the shards is taken over again.
         let is_kept = |known: &RemoteIndex| applied.is_some() || known.layout() == Layout::Monolith;
-        let mut known = known.filter(is_kept);
+        let fetched = self.fetch_wanted(known.filter(is_kept), applied.as_deref(), &is_wanted).await?;
+        Ok((fetched.index, fetched.changed))
+    }
+
+    /// Reads the index, of shards those that are wanted. A shard may go between the moment it is
+    /// listed and the moment it is read; only what is missing again and again is missing.
+    pub(super) async fn fetch_wanted(
+        &self,
+        mut known: Option<RemoteIndex>,
+        applied: Option<&str>,
+        is_wanted: Wanted<'_>,
+    ) -> Result<Fetched> {
         for attempt in 1.. {
-            match RemoteIndex::fetch(&*self.store, known.take(), applied.as_deref(), &is_wanted).await {
+            match RemoteIndex::fetch(&*self.store, known.take(), applied, is_wanted).await {
                 Err(SyncError::MissingShard { key, .. }) if attempt < MOST_READS => {
                     tracing::debug!(key, "An index shard went while the index was read: it is read again");
                 }
-                fetched => return fetched.map(|fetched| (fetched.index, fetched.changed)),
+                fetched => return fetched,
             }
         }
         unreachable!("the last attempt returns")

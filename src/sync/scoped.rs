@@ -6,9 +6,8 @@
 use std::collections::HashSet;
 
 use super::capabilities::SyncCapabilities;
-use super::error::{Result, SyncError};
+use super::error::Result;
 use super::index::RemoteIndex;
-use super::pull::MOST_READS;
 use super::push::Busy;
 use super::scope::Scope;
 use super::{SyncReport, SyncService};
@@ -61,15 +60,7 @@ impl SyncService {
     /// later pull has to find what is new of the rest.
     async fn fetch_part(&self, scope: &Scope) -> Result<Option<RemoteIndex>> {
         let is_wanted = |shard: &str| scope.may_be_in_shard(shard);
-        for attempt in 1.. {
-            match RemoteIndex::fetch(&*self.store, None, None, &is_wanted).await {
-                Err(SyncError::MissingShard { key, .. }) if attempt < MOST_READS => {
-                    tracing::debug!(key, "An index shard went while the index was read: it is read again");
-                }
-                fetched => return fetched.map(|fetched| fetched.index),
-            }
-        }
-        unreachable!("the last attempt returns")
+        Ok(self.fetch_wanted(None, None, &is_wanted).await?.index)
     }
 
     /// Pushes what is not in the bucket of these keys; of a file that was renamed out of them,

@@ -64,11 +64,6 @@ impl RemoteIndex {
         }
     }
 
-    /// Returns whether shards are the index.
-    pub(in crate::sync) fn is_sharded(&self) -> bool {
-        matches!(self.layout, Documents::Shards(_))
-    }
-
     /// Tells what is wrong with the documents themselves.
     pub(in crate::sync) async fn look_at_documents(
         &self,

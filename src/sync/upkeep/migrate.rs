@@ -3,6 +3,7 @@
 use super::{Damage, Upkeep};
 use crate::model::timestamp::Timestamp;
 use crate::sync::error::{Result, SyncError};
+use crate::sync::index::Layout;
 
 /// What a migration came to.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -28,7 +29,7 @@ impl Upkeep {
         let Some(index) = self.read(Damage::Fails).await? else {
             return Err(SyncError::NothingToMigrate { address, reason: "it has no index".to_owned() });
         };
-        if index.is_sharded() {
+        if index.layout() == Layout::Shards {
             let reason = "its index is sharded already".to_owned();
             return Err(SyncError::NothingToMigrate { address, reason });
         }

@@ -5,7 +5,7 @@ use crate::model::entry::Entry;
 use crate::model::internal_name::is_leftover;
 use crate::model::key::{DataKey, ObjectKey};
 use crate::sync::error::{Result, SyncError};
-use crate::sync::index::RemoteIndex;
+use crate::sync::index::{Layout, RemoteIndex};
 
 /// What is in an index.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -159,7 +159,7 @@ impl Upkeep {
             found.look_at_entries(index, objects);
             found.add(Problem::Internal, index.scrubbed().to_vec());
             index.look_at_documents(&*self.store, |problem, names| found.add(problem, names)).await?;
-            if index.is_sharded() && self.monolith_misleads(index).await? {
+            if index.layout() == Layout::Shards && self.monolith_misleads(index).await? {
                 found.add(Problem::MisleadingMonolith, vec![crate::model::index::INDEX_KEY.to_owned()]);
             }
         }
