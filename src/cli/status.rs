@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{arguments, output, system, units};
-use crate::control::client::{Client, Patience};
+use crate::control::client::{AskError, Client, Patience};
 use crate::control::place::{self, Found};
 use crate::control::{Amount, Answer, Failure, FailureKind, MountStatus, PathStatus, Request};
 use crate::fs::mount_table;
@@ -36,6 +36,8 @@ struct Report {
     mounts: Vec<MountStatus>,
     /// Mountpoints whose process has died.
     dead: Vec<PathBuf>,
+    /// Mountpoints whose process does not answer.
+    silent: Vec<PathBuf>,
 }
 
 pub(super) fn run(args: &StatusArgs) -> Result<(), Failure> {
@@ -54,7 +56,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<(), Failure> {
         let path = path.display();
         output::line(format_args!("{path}: its process has died; `bayou umount {path}` cleans it up"));
     }
-    if report.mounts.is_empty() && report.dead.is_empty() {
+    if report.mounts.is_empty() && report.dead.is_empty() && report.silent.is_empty() {
         output::line("Nothing is mounted");
     }
     Ok(())
@@ -64,20 +66,23 @@ fn report_all(folders: &Folders) -> Result<Report, Failure> {
     let running =
         place::running(folders).map_err(|error| system("The running mounts cannot be read", &error))?;
     let known: Vec<PathBuf> = running.iter().map(|found| found.record.mountpoint.clone()).collect();
-    let mounts = running.into_iter().filter_map(|found| match ask(found, Vec::new()) {
-        Ok(status) => Some(status),
-        Err(failure) => {
+    let (mut mounts, mut silent) = (Vec::new(), Vec::new());
+    for found in running {
+        let mountpoint = found.record.mountpoint.clone();
+        match ask(found, Vec::new()) {
+            Ok(status) => mounts.push(status),
             // One that hangs, or ends this moment, must not hide the others.
-            output::failure(&failure);
-            None
+            Err(reason) => {
+                silent.extend(matches!(reason, AskError::Silent { .. }).then_some(mountpoint));
+                output::failure(&reason.into());
+            }
         }
-    });
-    let mounts = mounts.collect();
+    }
     let entries = mount_table::ours().map_err(|error| system("The mounts cannot be read", &error))?;
     let is_known = |path: &PathBuf| known.contains(path);
     let others = entries.into_iter().map(|entry| entry.mountpoint).filter(|path| !is_known(path));
     let dead = others.filter(|path| mountpoint::is_stale(path));
-    Ok(Report { mounts, dead: dead.collect() })
+    Ok(Report { mounts, dead: dead.collect(), silent })
 }
 
 /// Asks each mount once about all the paths that are in it.
@@ -95,7 +100,7 @@ fn report_paths(folders: &Folders, paths: &[PathBuf]) -> Result<Report, Failure>
     for (mountpoint, inside) in asked {
         mounts.push(ask(running_mount(folders, &mountpoint)?, inside)?);
     }
-    Ok(Report { mounts, dead: Vec::new() })
+    Ok(Report { mounts, dead: Vec::new(), silent: Vec::new() })
 }
 
 /// Returns the mountpoint that a path is at or in, and the path inside of it.
@@ -152,16 +157,12 @@ pub(super) fn running_mount(folders: &Folders, mountpoint: &Path) -> Result<Foun
     })
 }
 
-fn ask(found: Found, paths: Vec<PathBuf>) -> Result<MountStatus, Failure> {
-    let cannot = |error: std::io::Error| system("The mount cannot be asked", &error);
-    let mut client = Client::new(found).map_err(cannot)?;
-    client.set_silence(PROMPT).map_err(cannot)?;
+fn ask(found: Found, paths: Vec<PathBuf>) -> Result<MountStatus, AskError> {
+    let mut client = Client::new(found)?;
+    client.set_silence(PROMPT)?;
     match client.ask(&Request::Status { paths }, |_| Patience::Wait)? {
         Answer::Status(status) => Ok(*status),
-        other => Err(Failure::new(
-            FailureKind::System,
-            format!("The mount gave an answer that does not fit: {other:?}"),
-        )),
+        other => Err(AskError::Unfit(Box::new(other))),
     }
 }
 
@@ -273,8 +274,12 @@ mod tests {
 
     #[test]
     fn the_keys_of_the_json_are_stable() {
-        let value =
-            serde_json::to_value(Report { mounts: vec![status()], dead: vec!["/mnt/b".into()] }).unwrap();
+        let value = serde_json::to_value(Report {
+            mounts: vec![status()],
+            dead: vec!["/mnt/b".into()],
+            silent: vec!["/mnt/c".into()],
+        })
+        .unwrap();
         let keys: Vec<&String> = value["mounts"][0].as_object().unwrap().keys().collect();
         assert_eq!(
             keys,
@@ -302,7 +307,7 @@ mod tests {
             ]
         );
         assert_eq!(value["mounts"][0]["dirty"]["bytes"], 2048);
-        assert_eq!(value["dead"][0], "/mnt/b");
+        assert_eq!((&value["dead"][0], &value["silent"][0]), (&"/mnt/b".into(), &"/mnt/c".into()));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use clap::Args;
 use super::arguments::{self, BucketArgs, CacheArgs};
 use super::logging::{self, LogFormat};
 use super::{output, runtime, status, system, units};
-use crate::control::client::{Client, Patience};
+use crate::control::client::{AskError, Client, Patience};
 use crate::control::place::{self, Found};
 use crate::control::server::ProgressSink;
 use crate::control::{Amount, Answer, Direction, Failure, FailureKind, Request, SyncSummary};
@@ -139,8 +139,7 @@ fn ask(
     wanted: SyncContext,
     clock: SharedClock,
 ) -> Result<SyncSummary, Failure> {
-    let cannot = |error: std::io::Error| system("The mount cannot be asked", &error);
-    let mut client = Client::new(found).map_err(cannot)?;
+    let mut client = Client::new(found)?;
     let context = if wanted.is_everything() { wanted } else { agree_with(&mut client, &wanted) };
     let mut meter = output::Meter::new(clock);
     let answer = client.ask(&Request::Sync { direction, context }, |progress| {
@@ -149,10 +148,7 @@ fn ask(
     });
     match answer? {
         Answer::Synced(summary) => Ok(summary),
-        other => Err(Failure::new(
-            FailureKind::System,
-            format!("The mount gave an answer that does not fit: {other:?}"),
-        )),
+        other => Err(AskError::Unfit(Box::new(other)).into()),
     }
 }
 

@@ -115,7 +115,7 @@ fn unmount(path: &Path, detach: Detach) -> Result<Unmounted, Failure> {
 /// Asks the daemon to flush, shows how far it is, and then to end.
 fn flush_and_leave(found: Found, timeout: Duration, clock: SharedClock) -> Result<(), Failure> {
     let path = found.record.mountpoint.clone();
-    let mut client = connect(found)?;
+    let mut client = Client::new(found)?;
     let mut meter = output::Meter::new(clock.clone());
     let mut stall = Stall::new(timeout, clock);
     let flushed = client.ask(&Request::Flush, |progress| {
@@ -128,7 +128,7 @@ fn flush_and_leave(found: Found, timeout: Duration, clock: SharedClock) -> Resul
             let (client, kept) = leave(client, false)?;
             finish(&client, &summary, kept)
         }
-        Ok(other) => Err(unexpected(&other)),
+        Ok(other) => Err(AskError::Unfit(Box::new(other)).into()),
         Err(AskError::Gone) => match mount_table::topmost_at(&path) {
             // It died as it was asked: what it left is that of any dead one.
             Ok(Some(entry)) if mountpoint::is_stale(&path) => unmount_unasked(&entry),
@@ -137,10 +137,6 @@ fn flush_and_leave(found: Found, timeout: Duration, clock: SharedClock) -> Resul
         },
         Err(reason) => give_up(reason, &path, timeout),
     }
-}
-
-fn connect(found: Found) -> Result<Client, Failure> {
-    Client::new(found).map_err(|error| system("The mount cannot be asked", &error))
 }
 
 /// Detaches although data remains, and says where it is.
@@ -158,7 +154,7 @@ fn give_up(reason: AskError, path: &Path, timeout: Duration) -> Result<(), Failu
     let again =
         place::running_at(&folders, path).map_err(|error| system("The mount cannot be asked", &error))?;
     let Some(found) = again.into_iter().next_back() else { return Err(why) };
-    let (client, kept) = leave(connect(found)?, true)?;
+    let (client, kept) = leave(Client::new(found)?, true)?;
     client.wait_for_end(LAST_STEPS);
     let mut failure = unsynced(&client, kept);
     failure.causes = [why.message].into_iter().chain(why.causes).collect();
@@ -168,7 +164,7 @@ fn give_up(reason: AskError, path: &Path, timeout: Duration) -> Result<(), Failu
 fn leave(mut client: Client, keep: bool) -> Result<(Client, Amount), Failure> {
     match client.ask(&Request::Detach { keep }, |_| Patience::Wait) {
         Ok(Answer::Detached { kept }) => Ok((client, kept)),
-        Ok(other) => Err(unexpected(&other)),
+        Ok(other) => Err(AskError::Unfit(Box::new(other)).into()),
         Err(error) => Err(error.into()),
     }
 }
@@ -213,10 +209,6 @@ fn unsynced(client: &Client, kept: Amount) -> Failure {
         record.cache_dir.display(),
     );
     Failure::new(FailureKind::Unsynced, message)
-}
-
-fn unexpected(answer: &Answer) -> Failure {
-    Failure::new(FailureKind::System, format!("The mount gave an answer that does not fit: {answer:?}"))
 }
 
 /// Notices that nothing moves.

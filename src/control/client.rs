@@ -6,6 +6,7 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -44,10 +45,14 @@ pub enum AskError {
     #[error("The mount ended before it answered; its log says why")]
     Gone,
     /// The process says nothing.
-    #[error("The mount does not answer (process {pid}); if it stays so, end it with `kill {pid}`")]
+    #[error("The mount on {} does not answer{}", mountpoint.display(), way_out(*pid, *stopped))]
     Silent {
+        /// Where it is.
+        mountpoint: PathBuf,
         /// The process.
         pid: u32,
+        /// Somebody stopped the process.
+        stopped: bool,
     },
     /// Whoever asked lost patience.
     #[error("Waited long enough for the mount")]
@@ -55,16 +60,37 @@ pub enum AskError {
     /// The answer makes no sense.
     #[error("The mount answers in words that this program does not know; are both of one version?")]
     Unknown(#[source] serde_json::Error),
+    /// The answer is one to another question.
+    #[error("The mount gave an answer that does not fit: {0:?}")]
+    Unfit(Box<Answer>),
     /// The connection broke.
     #[error("The connection to the mount failed")]
     Io(#[source] io::Error),
+}
+
+fn way_out(pid: u32, stopped: bool) -> String {
+    match stopped {
+        true => format!(": its process {pid} is stopped; `kill -CONT {pid}` has it go on"),
+        false => format!(" (process {pid}); if it stays so, end it with `kill {pid}`"),
+    }
+}
+
+/// Returns whether somebody stopped a process.
+fn is_stopped(pid: u32) -> bool {
+    // The name of the program stands in parentheses and may hold any character.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
 }
 
 impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
         match error {
             AskError::Failed(failure) => failure,
-            AskError::Gone | AskError::Silent { .. } | AskError::Unknown(_) | AskError::Io(_) => {
+            AskError::Gone
+            | AskError::Silent { .. }
+            | AskError::Unknown(_)
+            | AskError::Unfit(_)
+            | AskError::Io(_) => {
                 let failure = Self::new(FailureKind::System, error.to_string());
                 match std::error::Error::source(&error) {
                     Some(source) => failure.caused_by(source),
@@ -78,16 +104,21 @@ impl From<AskError> for Failure {
 
 impl Client {
     /// Returns a client of a mount that was found.
-    pub fn new(found: Found) -> io::Result<Self> {
-        found.stream.set_read_timeout(Some(SILENCE))?;
+    pub fn new(found: Found) -> Result<Self, AskError> {
+        let Some(stream) = found.stream else { return Err(silent(&found.record)) };
+        let limit = Some(SILENCE);
+        stream
+            .set_read_timeout(limit)
+            .and_then(|()| stream.set_write_timeout(limit))
+            .map_err(AskError::Io)?;
         let pid = i32::try_from(found.record.pid).ok().and_then(Pid::from_raw);
         let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        Ok(Self { record: found.record, stream: BufReader::new(found.stream), process })
+        Ok(Self { record: found.record, stream: BufReader::new(stream), process })
     }
 
     /// Sets how long the mount may be silent before it is thought to hang.
-    pub fn set_silence(&self, limit: Duration) -> io::Result<()> {
-        self.stream.get_ref().set_read_timeout(Some(limit))
+    pub fn set_silence(&self, limit: Duration) -> Result<(), AskError> {
+        self.stream.get_ref().set_read_timeout(Some(limit)).map_err(AskError::Io)
     }
 
     /// Returns what the mount is.
@@ -128,7 +159,7 @@ impl Client {
 
     fn broken(&self, error: io::Error) -> AskError {
         match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::Silent { pid: self.record.pid },
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => silent(&self.record),
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => AskError::Gone,
             _ => AskError::Io(error),
         }
@@ -145,5 +176,13 @@ impl Client {
                 outcome => return outcome.is_ok_and(|ready| ready > 0),
             }
         }
+    }
+}
+
+fn silent(record: &MountRecord) -> AskError {
+    AskError::Silent {
+        mountpoint: record.mountpoint.clone(),
+        pid: record.pid,
+        stopped: is_stopped(record.pid),
     }
 }

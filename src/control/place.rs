@@ -32,13 +32,13 @@ pub struct MountRecord {
     pub cache_dir: PathBuf,
 }
 
-/// A running mount that answered.
+/// A running mount.
 #[derive(Debug)]
 pub struct Found {
     /// What it is.
     pub record: MountRecord,
-    /// The connection to it.
-    pub stream: UnixStream,
+    /// The connection to it; `None` if it takes none, as when its process hangs.
+    pub stream: Option<UnixStream>,
 }
 
 /// A place at which this process listens; dropping it removes socket and note.
@@ -137,8 +137,9 @@ fn notes_in(folder: &Path) -> io::Result<Vec<(SystemTime, PathBuf)>> {
 fn answering(note: &Path) -> Option<Found> {
     let record = serde_json::from_slice(&std::fs::read(note).ok()?).ok()?;
     let socket = note.with_extension("sock");
-    match UnixStream::connect(&socket) {
-        Ok(stream) => Some(Found { record, stream }),
+    match connect(&socket) {
+        Ok(stream) => Some(Found { record, stream: Some(stream) }),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(Found { record, stream: None }),
         Err(error) if is_nobody(&error) => {
             tracing::debug!(note = %note.display(), "Removing the socket of a dead mount");
             drop(Seat { socket, note: note.to_owned() });
@@ -149,6 +150,17 @@ fn answering(note: &Path) -> Option<Found> {
             None
         }
     }
+}
+
+/// Connects, or fails at once if nobody takes the connections that wait already.
+fn connect(socket: &Path) -> io::Result<UnixStream> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&stream, &SocketAddrUnix::new(socket)?)?;
+    let stream = UnixStream::from(stream);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 fn is_nobody(error: &io::Error) -> bool {
@@ -208,6 +220,27 @@ mod tests {
         std::mem::forget(seat);
         assert!(running(&folders).unwrap().is_empty());
         assert_eq!(std::fs::read_dir(&folders.runtime[0]).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_mount_that_takes_no_connection_holds_nobody_who_looks_for_mounts() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folders = folders(scratch.path());
+        let (_seat, listener) = take_seat(&folders, &record("/mnt/a", 7)).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        // As long as the kernel lets connections wait, it looks as if the mount was about to answer.
+        let mut waiting: Vec<Found> = Vec::new();
+        while waiting.last().is_none_or(|found| found.stream.is_some()) {
+            assert!(waiting.len() < 10, "{waiting:?}");
+            waiting.extend(running(&folders).unwrap());
+        }
+        let found = running_at(&folders, Path::new("/mnt/a")).unwrap().pop().unwrap();
+        assert_eq!(found.record, record("/mnt/a", 7));
+        let silent = crate::control::client::Client::new(found).unwrap_err();
+        assert_eq!(
+            silent.to_string(),
+            "The mount on /mnt/a does not answer (process 7); if it stays so, end it with `kill 7`"
+        );
     }
 
     #[test]

@@ -172,7 +172,7 @@ mod tests {
                 mountpoint: "/mnt".into(),
                 cache_dir: "/c".into(),
             };
-            Client::new(Found { record, stream: self.stream() }).unwrap()
+            Client::new(Found { record, stream: Some(self.stream()) }).unwrap()
         }
     }
 
@@ -286,7 +286,7 @@ mod tests {
             mountpoint: "/m".into(),
             cache_dir: "/c".into(),
         };
-        let mut client = Client::new(Found { record, stream }).unwrap();
+        let mut client = Client::new(Found { record, stream: Some(stream) }).unwrap();
         assert!(matches!(client.ask(&Request::Ping, |_| Patience::Wait), Err(AskError::Gone)));
     }
 }

@@ -1,7 +1,7 @@
 //! Leaving: `bayou umount`, and every other way out.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use bayou_test_server::{Action, Fault, Op, Options, Refusal, S3Server};
 
 use rustix::process::Signal;
 
-use crate::person::{Person, Said, is_alive, signal, wait_until, write};
+use crate::person::{Person, Said, Stopped, is_alive, signal, wait_until, write};
 
 const SOURCE: &str = "s3://bucket/data";
 
@@ -90,17 +90,48 @@ fn a_process_that_hangs_is_named_and_can_be_left() {
     let person = Person::new();
     person.mount(&person.source(), &[]);
     let pid = person.daemon();
-    signal(pid, Signal::STOP);
-    let threads = || fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|task| task.unwrap().path());
-    let has_stopped =
-        |task: PathBuf| fs::read_to_string(task.join("stat")).is_ok_and(|it| it.contains(") T "));
-    wait_until("every thread has stopped", || threads().all(has_stopped));
+    let stopped = Stopped::stop(pid);
     let said = person.run(&["status", &person.path("mnt")]);
-    said.fails_with(2, &["does not answer", &format!("kill {pid}")]);
+    said.fails_with(2, &[&person.path("mnt"), "does not answer", &format!("`kill -CONT {pid}`")]);
     person.run(&["umount", "--lazy", &person.path("mnt")]).says(&["Detached"]);
     assert!(!person.is_mounted());
-    signal(pid, Signal::CONT);
+    stopped.go_on();
     wait_until("the process has ended", || !is_alive(pid));
+}
+
+#[test]
+fn a_process_that_takes_no_connection_any_more_holds_no_command() {
+    let person = Person::new();
+    person.mount(&person.source(), &[]);
+    let (pid, mnt) = (person.daemon(), person.path("mnt"));
+    let stopped = Stopped::stop(pid);
+    fill_queue(&person.socket_of(pid));
+    let silent = format!("The mount on {mnt} does not answer: its process {pid} is stopped");
+    person.run(&["status", &mnt]).fails_with(2, &[&silent]);
+    let all = person.run(&["status", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&all.out).unwrap();
+    assert!(report["silent"].as_array().unwrap().contains(&mnt.clone().into()), "{all:?}");
+    assert!(all.err.contains(&silent), "{all:?}");
+    assert!(!person.run(&["status"]).out.contains("Nothing is mounted"));
+    person.umount().fails_with(2, &[&silent]);
+    fs::create_dir(person.path("other")).unwrap();
+    let second = person.run(&["mount", &person.source(), &person.path("other")]);
+    second.fails_with(2, &[&format!("process {pid}")]);
+    stopped.go_on();
+    person.umount().says(&["everything was in"]);
+    wait_until("the process has ended", || !is_alive(pid));
+}
+
+/// Connects to a socket until the kernel lets no more connections wait.
+fn fill_queue(socket: &Path) {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    let connect = || {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        rustix::net::connect(&stream, &SocketAddrUnix::new(socket).unwrap())
+    };
+    let full = (0..100_000).find_map(|_| connect().err());
+    assert_eq!(full, Some(rustix::io::Errno::AGAIN));
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use bayou::os::clock::{Clock, SystemClock};
@@ -114,6 +115,14 @@ impl Person {
         i32::try_from(self.status()["pid"].as_i64().unwrap()).unwrap()
     }
 
+    /// Returns the control socket of a process.
+    pub(crate) fn socket_of(&self, pid: i32) -> PathBuf {
+        let folders = ["/run/bayou".to_owned(), self.path("state/bayou/run")];
+        let sockets = folders.iter().flat_map(fs::read_dir).flatten().map(|entry| entry.unwrap().path());
+        let is_its = |path: &PathBuf| path.to_str().unwrap().ends_with(&format!("-{pid}.sock"));
+        sockets.into_iter().find(is_its).unwrap()
+    }
+
     /// Kills the process behind the mount as a crash would, and waits until it is gone.
     #[track_caller]
     pub(crate) fn kill_daemon(&self) {
@@ -194,6 +203,47 @@ impl Said {
         for word in words {
             assert!(self.out.contains(word), "{word:?} is not in {self:?}");
         }
+    }
+}
+
+/// A process that was stopped and goes on when it is told to. If the test ends before, however
+/// it ends, the process is killed.
+pub(crate) struct Stopped {
+    pid: i32,
+    watchman: Child,
+}
+
+impl Stopped {
+    /// Stops a process; returns when every thread of it has stopped.
+    #[track_caller]
+    pub(crate) fn stop(pid: i32) -> Self {
+        // It hears a word, or that nobody is left who could say it.
+        let watchman = Command::new("sh")
+            .args(["-c", "read word || kill -KILL \"$0\"", &pid.to_string()])
+            .stdin(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let stopped = Self { pid, watchman };
+        signal(pid, Signal::STOP);
+        let threads = || fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|task| task.unwrap().path());
+        let has_stopped =
+            |task: PathBuf| fs::read_to_string(task.join("stat")).is_ok_and(|it| it.contains(") T "));
+        wait_until("every thread has stopped", || threads().all(has_stopped));
+        stopped
+    }
+
+    pub(crate) fn go_on(mut self) {
+        self.watchman.stdin.take().unwrap().write_all(b"go on\n").unwrap();
+        assert!(self.watchman.wait().unwrap().success());
+        signal(self.pid, Signal::CONT);
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        drop(self.watchman.stdin.take());
+        self.watchman.wait().ok();
     }
 }
 
