@@ -194,7 +194,12 @@ fn an_index_that_is_damaged() {
     server.put_object("bucket", "data/a", "x");
     server.put_object("bucket", "data/.datastore-index.json", "{\"version\": 1, \"entries\": {");
     let person = Person::at(&server);
-    refuses(&person, SOURCE, 2, &["The index in", "cannot be read", "remove it"]);
+    refuses(
+        &person,
+        SOURCE,
+        2,
+        &["The index .datastore-index.json in", "cannot be read", "`bayou index rebuild`"],
+    );
     let kept = server.object("bucket", "data/.datastore-index.json").unwrap();
     assert_eq!(kept.body.as_ref(), b"{\"version\": 1, \"entries\": {");
 }
