@@ -18,6 +18,8 @@ pub struct SetAttr {
     pub gid: Option<u32>,
     /// Time of the last change of the content, nanoseconds since 1970.
     pub mtime: Option<Nanos>,
+    /// Time of the last reading, nanoseconds since 1970; it stays on this machine.
+    pub atime: Option<Nanos>,
     /// Size in bytes.
     pub size: Option<u64>,
 }
@@ -46,7 +48,22 @@ impl Cache {
             inode.mtime = set.mtime.unwrap_or(inode.mtime);
             Ok(())
         })?;
+        set.atime.map_or(Ok(()), |atime| self.set_atime(ino, atime))?;
         self.attr(ino)
+    }
+
+    /// Notes a time of reading: nothing that the bucket is told.
+    fn set_atime(&self, ino: Ino, atime: Nanos) -> Result<()> {
+        let _token = self.begin_change_of(true)?;
+        let now = self.now_nanos();
+        let mut names = self.names.write();
+        let inode = names.inode_mut(ino)?;
+        (inode.atime, inode.ctime) = (Some(atime), now);
+        let read = inode.clone();
+        if read.path.is_some() {
+            self.catalog.note(&[RowOp::Inode(ino, Box::new(read))])?;
+        }
+        Ok(())
     }
 
     /// Returns an extended attribute.

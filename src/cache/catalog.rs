@@ -202,6 +202,7 @@ mod tests {
             size: 3,
             mtime: -1,
             ctime: 5,
+            atime: None,
             xattrs: [("user.a".to_owned(), vec![0, 255])].into(),
             stamp: Stamp { content: 2, meta: 1 },
             content: Some(ContentId("c1".into())),

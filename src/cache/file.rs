@@ -237,7 +237,7 @@ fn first_change(names: &Names, ino: Ino) -> Result<Option<(Path, Option<Remote>)
 fn only_file(inode: &Inode) -> Result<&Inode> {
     match inode.kind {
         Kind::File => Ok(inode),
-        Kind::Folder | Kind::Symlink(_) => {
+        Kind::Folder | Kind::Symlink(_) | Kind::Special(_) => {
             Err(CacheError::IsAFolder(inode.path.as_deref().unwrap_or("").to_owned()))
         }
     }

@@ -14,6 +14,7 @@ use super::error::{CacheError, Result};
 use super::names::{self, Names};
 use super::rows::{Ino, Kind, Path, RowOp};
 use super::{Cache, ROOT};
+use crate::model::special::Special;
 
 /// How many folders' listings are kept.
 const KEPT: usize = 64;
@@ -38,6 +39,8 @@ pub enum EntryKind {
     Folder,
     /// A symbolic link.
     Symlink,
+    /// A pipe, a socket or a device.
+    Special(Special),
 }
 
 impl From<&Kind> for EntryKind {
@@ -46,6 +49,7 @@ impl From<&Kind> for EntryKind {
             Kind::File => Self::File,
             Kind::Folder => Self::Folder,
             Kind::Symlink(_) => Self::Symlink,
+            Kind::Special(special) => Self::Special(*special),
         }
     }
 }

@@ -35,6 +35,8 @@ pub mod found;
 pub mod freeze;
 pub mod hydrate;
 pub mod journal;
+pub mod kind;
+mod links;
 pub mod listing;
 pub mod names;
 pub mod open;

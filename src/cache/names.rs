@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
 use super::error::{CacheError, Result};
+use super::links::Subfolders;
 use super::rows::{ContentId, Ino, Inode, Kind, Name, Nanos, Path, ROOT, RowOp, Rows, Stamp, Tombstone};
 use crate::model::key::{MAX_KEY_BYTES, Refusal, check_path};
 
@@ -39,6 +40,7 @@ pub struct Names {
     next_ino: Ino,
     bytes: u64,
     files: u64,
+    pub(super) subfolders: Subfolders,
     /// Longest path that still fits into a key, in bytes.
     pub(super) longest_path: usize,
     /// The part of the tree that is held; `None`: all of it.
@@ -60,6 +62,7 @@ impl Names {
             next_ino,
             bytes: 0,
             files: 0,
+            subfolders: Subfolders::default(),
             longest_path: MAX_KEY_BYTES,
             within: None,
         };
@@ -140,6 +143,9 @@ impl Names {
         if self.names.get(&path).is_some_and(|old| old.ino != row.ino) {
             self.remove_name(&path);
         }
+        if !self.names.contains_key(&path) && self.inodes.get(&row.ino).is_some_and(Inode::is_folder) {
+            self.subfolders.add(&path);
+        }
         if let Some(inode) = self.inodes.get_mut(&row.ino)
             && inode.path.replace(Path::clone(&path)).is_none()
         {
@@ -152,6 +158,9 @@ impl Names {
 
     fn remove_name(&mut self, path: &str) {
         let Some(name) = self.names.remove(path) else { return };
+        if self.inodes.get(&name.ino).is_some_and(Inode::is_folder) {
+            self.subfolders.remove(path);
+        }
         if let Some(inode) = self.inodes.get_mut(&name.ino)
             && inode.path.as_deref() == Some(path)
         {
@@ -280,6 +289,7 @@ fn root_inode() -> Inode {
         size: 0,
         mtime: 0,
         ctime: 0,
+        atime: None,
         xattrs: BTreeMap::new(),
         stamp: Stamp::default(),
         content: None,

@@ -17,9 +17,6 @@ use crate::model::identity::Identity;
 use crate::model::key::DataKey;
 use crate::model::{content_hash::ContentHash, timestamp::Timestamp};
 
-/// Mode of a file and of a link that the index gives none.
-const FILE_MODE: u32 = 0o644;
-const LINK_MODE: u32 = 0o777;
 /// How many rows are changed under one hold of the tree's lock.
 const ROWS_A_HOLD: usize = 512;
 
@@ -290,9 +287,8 @@ pub(super) fn clean_name(ino: Ino, remote: &Remote, stamp: Stamp) -> Name {
 
 /// Returns the inode that shows an entry.
 pub(super) fn inode_of(path: &Path, entry: &Entry, remote: &Remote) -> Inode {
-    let kind = entry.symlink.clone().map_or(Kind::File, Kind::Symlink);
-    let mode = if entry.symlink.is_some() { LINK_MODE } else { FILE_MODE };
-    let node = NewNode { mode, uid: None, gid: None };
+    let kind = kind_of(entry);
+    let node = NewNode { mode: kind.default_mode(), uid: None, gid: None };
     let stamp = Stamp::default();
     let source = Source { key: Path::clone(path), remote: remote.clone(), at: stamp.content };
     let modified = Timestamp::parse(&remote.modified).map_or(0, |time| time.as_unix_ms() * 1_000_000);
@@ -302,14 +298,24 @@ pub(super) fn inode_of(path: &Path, entry: &Entry, remote: &Remote) -> Inode {
     inode
 }
 
+/// Returns what an entry is. A special file has no bytes; where there are some, somebody wrote
+/// an ordinary file over it.
+fn kind_of(entry: &Entry) -> Kind {
+    let special = entry.special.filter(|_| entry.size == Some(0));
+    match (&entry.symlink, special) {
+        (Some(target), _) => Kind::Symlink(target.clone()),
+        (None, Some(special)) => Kind::Special(special),
+        (None, None) => Kind::File,
+    }
+}
+
 fn set_attributes(inode: &mut Inode, entry: &Entry) {
     let stamp_time =
         |stamp: &crate::model::timestamp::Stamp| stamp.time().map(|t| t.as_unix_ms() * 1_000_000);
     let known = entry.local_mtime.as_ref().and_then(stamp_time);
     let known = known.or_else(|| entry.last_modified.as_ref().and_then(stamp_time));
     inode.mtime = known.unwrap_or(inode.mtime);
-    let default = if entry.symlink.is_some() { LINK_MODE } else { FILE_MODE };
-    inode.mode = default;
+    inode.mode = inode.kind.default_mode();
     set_common(inode, &entry.attributes);
 }
 

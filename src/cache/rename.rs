@@ -62,6 +62,10 @@ impl Cache {
         self.show_again(moved_on)?;
         self.folder_changed(&mut names, parent);
         self.folder_changed(&mut names, new_parent);
+        let now = self.now_nanos();
+        for ino in names.name(&to).map(|name| name.ino).into_iter().chain(displaced) {
+            names.inode_mut(ino).into_iter().for_each(|inode| inode.ctime = now);
+        }
         displaced.iter().for_each(|&ino| self.drop_if_unused(&mut names, ino));
         let changed = |(_, new): &(Path, Path)| Some((changed_content(&names, new)?.0, Path::clone(new)));
         let dirty: Vec<_> = moves.iter().filter_map(changed).collect();

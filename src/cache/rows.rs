@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::kind::Kind;
 use super::ranges::RangeSet;
 use crate::store::{Nonce, UploadId, Version};
 
@@ -70,17 +71,6 @@ pub struct Source {
     pub at: u64,
 }
 
-/// What kind of thing an inode is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Kind {
-    /// A regular file.
-    File,
-    /// A folder.
-    Folder,
-    /// A symbolic link to this target.
-    Symlink(String),
-}
-
 /// How often an inode was changed: content and metadata apart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Stamp {
@@ -114,6 +104,9 @@ pub struct Inode {
     pub mtime: Nanos,
     /// When anything changed.
     pub ctime: Nanos,
+    /// When it was last read, where somebody said so; it stays on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub atime: Option<Nanos>,
     /// Extended attributes `user.*`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub xattrs: BTreeMap<String, Vec<u8>>,

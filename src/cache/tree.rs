@@ -13,6 +13,7 @@ use super::tombstones::{bury, name_over};
 use super::{Cache, listing::EntryKind};
 use crate::model::internal_name::{NameClass, classify};
 use crate::model::key::{MAX_NAME_BYTES, Refusal};
+use crate::model::special::Special;
 use crate::os::crash_point::{Step, reached};
 
 /// What stat(2) tells of an inode.
@@ -28,14 +29,17 @@ pub struct Attr {
     pub mtime: i64,
     /// When anything changed, nanoseconds since 1970.
     pub ctime: i64,
+    /// When it was last read, as far as that is known, nanoseconds since 1970.
+    pub atime: i64,
     /// Permission bits.
     pub mode: u32,
     /// Owner, where it is not the mount's.
     pub uid: Option<u32>,
     /// Group, where it is not the mount's.
     pub gid: Option<u32>,
-    /// Whether it has a name; one that was unlinked lives on while it is open.
-    pub linked: bool,
+    /// How many names it has: none if it was unlinked and lives on while it is open. A folder
+    /// has one for each folder in it, and its own `.`.
+    pub links: u32,
 }
 
 /// What a new inode is made with.
@@ -50,21 +54,23 @@ pub struct NewNode {
 }
 
 impl Attr {
-    pub(super) fn of(ino: Ino, inode: &Inode) -> Self {
-        Self {
+    pub(super) fn of(names: &Names, ino: Ino) -> Result<Self> {
+        let inode = names.inode(ino)?;
+        Ok(Self {
             ino,
             kind: EntryKind::from(&inode.kind),
             size: match &inode.kind {
                 Kind::Symlink(target) => target.len() as u64,
-                Kind::File | Kind::Folder => inode.size,
+                Kind::File | Kind::Folder | Kind::Special(_) => inode.size,
             },
             mtime: inode.mtime,
             ctime: inode.ctime,
+            atime: inode.atime.unwrap_or(inode.mtime),
             mode: inode.mode,
             uid: inode.uid,
             gid: inode.gid,
-            linked: inode.path.is_some(),
-        }
+            links: names.links(ino),
+        })
     }
 }
 
@@ -74,17 +80,15 @@ impl Cache {
         let mut names = self.names.write();
         let path = names.child_path(parent, name)?;
         let ino = names.at(&path)?.0.ino;
-        let inode = names.inode_mut(ino)?;
-        inode.lookups += 1;
-        Ok(Attr::of(ino, inode))
+        names.inode_mut(ino)?.lookups += 1;
+        Attr::of(&names, ino)
     }
 
     /// Counts a lookup that another call answered (a listing with attributes).
     pub fn remember(&self, ino: Ino) -> Result<Attr> {
         let mut names = self.names.write();
-        let inode = names.inode_mut(ino)?;
-        inode.lookups += 1;
-        Ok(Attr::of(ino, inode))
+        names.inode_mut(ino)?.lookups += 1;
+        Attr::of(&names, ino)
     }
 
     /// Takes back `count` lookups of an inode.
@@ -97,7 +101,7 @@ impl Cache {
 
     /// Returns an inode's attributes.
     pub fn attr(&self, ino: Ino) -> Result<Attr> {
-        Ok(Attr::of(ino, self.names.read().inode(ino)?))
+        Attr::of(&self.names.read(), ino)
     }
 
     /// Returns the path of an inode; `None` if it has no name any more.
@@ -109,7 +113,7 @@ impl Cache {
     pub fn read_link(&self, ino: Ino) -> Result<String> {
         match &self.names.read().inode(ino)?.kind {
             Kind::Symlink(target) => Ok(target.clone()),
-            Kind::File | Kind::Folder => Err(CacheError::NotFound("symbolic link".to_owned())),
+            _ => Err(CacheError::NotFound("symbolic link".to_owned())),
         }
     }
 
@@ -126,6 +130,11 @@ impl Cache {
     /// Makes a symbolic link; the caller owes a [`Cache::forget`].
     pub fn make_symlink(&self, parent: Ino, name: &str, node: NewNode, target: &str) -> Result<Attr> {
         self.make(parent, name, node, Kind::Symlink(target.to_owned()))
+    }
+
+    /// Makes a pipe, a socket or a device; the caller owes a [`Cache::forget`].
+    pub fn make_special(&self, parent: Ino, name: &str, node: NewNode, special: Special) -> Result<Attr> {
+        self.make(parent, name, node, Kind::Special(special))
     }
 
     fn make(&self, parent: Ino, name: &str, node: NewNode, kind: Kind) -> Result<Attr> {
@@ -175,9 +184,8 @@ impl Cache {
         self.commit(&mut names, group)?;
         reached(Step::CreateNoted);
         self.folder_changed(&mut names, parent);
-        let inode = names.inode_mut(ino)?;
-        inode.lookups += 1;
-        Ok(Attr::of(ino, inode))
+        names.inode_mut(ino)?.lookups += 1;
+        Attr::of(&names, ino)
     }
 
     /// Removes a file or symbolic link. Open handles keep its content.
@@ -302,7 +310,7 @@ impl Inode {
         Self {
             size: match &kind {
                 Kind::Symlink(target) => target.len() as u64,
-                Kind::File | Kind::Folder => 0,
+                Kind::File | Kind::Folder | Kind::Special(_) => 0,
             },
             kind,
             mode: node.mode & 0o7777,
@@ -310,6 +318,7 @@ impl Inode {
             gid: node.gid,
             mtime: now,
             ctime: now,
+            atime: None,
             xattrs: BTreeMap::new(),
             stamp: Stamp { content: 1, meta: 1 },
             content: None,

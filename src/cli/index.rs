@@ -98,6 +98,7 @@ struct Shown<'a> {
     sha256: Option<String>,
     version: Option<&'a str>,
     symlink: Option<&'a str>,
+    special: Option<String>,
     mode: Option<u32>,
 }
 
@@ -227,6 +228,7 @@ fn shown<'a>(key: &'a str, entry: &'a Entry) -> Shown<'a> {
         sha256: entry.sha256.as_ref().map(ToString::to_string),
         version: entry.version.as_ref().map(|version| version.as_str()),
         symlink: entry.symlink.as_deref(),
+        special: entry.special.map(|special| special.to_string()),
         mode: entry.attributes.mode,
     }
 }

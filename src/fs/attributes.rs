@@ -1,7 +1,7 @@
 //! Attributes: `getattr`, `setattr`, `statfs`.
 //!
-//! Times of access are not kept; the time of the last change stands for them. Files belong to
-//! whoever mounts unless they were given to somebody else. The kernel leaves it to us to clear
+//! Reading is not timed: the time of access is what a program set, or else that of the last
+//! change. Files belong to whoever mounts unless they were given to somebody else. The kernel leaves it to us to clear
 //! the set-user-id and set-group-id bits of files that change or get a new owner.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +15,7 @@ use crate::cache::attributes::SetAttr;
 use crate::cache::listing::EntryKind;
 use crate::cache::tree::Attr;
 use crate::model::key::MAX_NAME_BYTES;
+use crate::model::special::{Device, Special};
 
 /// Bytes of the unit in which `stat` counts a file's blocks.
 const STAT_BLOCK_BYTES: u64 = 512;
@@ -35,6 +36,17 @@ pub(super) fn file_type(kind: EntryKind) -> FileType {
         EntryKind::File => FileType::RegularFile,
         EntryKind::Folder => FileType::Directory,
         EntryKind::Symlink => FileType::Symlink,
+        EntryKind::Special(Special::Fifo) => FileType::NamedPipe,
+        EntryKind::Special(Special::Socket) => FileType::Socket,
+        EntryKind::Special(Special::Block(_)) => FileType::BlockDevice,
+        EntryKind::Special(Special::Char(_)) => FileType::CharDevice,
+    }
+}
+
+fn device_number(kind: EntryKind) -> u32 {
+    match kind {
+        EntryKind::Special(special) => special.device().map_or(0, Device::to_kernel),
+        EntryKind::File | EntryKind::Folder | EntryKind::Symlink => 0,
     }
 }
 
@@ -116,17 +128,16 @@ impl Front {
             ino: INodeNo(attr.ino),
             size: attr.size,
             blocks: attr.size.div_ceil(STAT_BLOCK_BYTES),
-            atime: mtime,
+            atime: system_time(attr.atime),
             mtime,
             ctime: system_time(attr.ctime),
             crtime: mtime,
             kind: file_type(attr.kind),
             perm: (attr.mode & 0o7777) as u16,
-            // 1 for folders too: it says "subfolders are not counted" to those who ask.
-            nlink: u32::from(attr.linked),
+            nlink: attr.links,
             uid: attr.uid.unwrap_or(self.options.uid),
             gid: attr.gid.unwrap_or(self.options.gid),
-            rdev: 0,
+            rdev: device_number(attr.kind),
             blksize: IO_BYTES,
             flags: 0,
         }

@@ -13,6 +13,7 @@ use super::name;
 use crate::cache::Ino;
 use crate::cache::rename::Replace;
 use crate::cache::tree::NewNode;
+use crate::model::special::{Device, Special};
 
 const SET_GID: u32 = 0o2000;
 
@@ -37,14 +38,26 @@ impl Front {
         Ok(self.file_attr(&self.cache.make_folder(parent, name, node)?))
     }
 
-    /// Makes a file and does not open it, as tar does; devices, pipes and sockets are refused.
-    pub(super) fn make_node(&self, parent: Ino, name: &OsStr, mode: u32, caller: Caller) -> Result<FileAttr> {
-        if mode & libc::S_IFMT != libc::S_IFREG {
-            return Err(FsError::NotPermitted("A device, pipe or socket"));
-        }
+    /// Makes a file and does not open it, as tar does, or a pipe, a socket or a device.
+    pub(super) fn make_node(
+        &self,
+        parent: Ino,
+        name: &OsStr,
+        (mode, device): (u32, u32),
+        caller: Caller,
+    ) -> Result<FileAttr> {
         let name = name::new(name)?;
         let node = self.new_node(parent, mode, caller, NodeKind::File)?;
-        Ok(self.file_attr(&self.cache.create(parent, name, node)?))
+        let device = Device::from_kernel(device);
+        let special = match mode & libc::S_IFMT {
+            libc::S_IFREG => return Ok(self.file_attr(&self.cache.create(parent, name, node)?)),
+            libc::S_IFIFO => Special::Fifo,
+            libc::S_IFSOCK => Special::Socket,
+            libc::S_IFBLK => Special::Block(device),
+            libc::S_IFCHR => Special::Char(device),
+            _ => return Err(FsError::Invalid("A node of this kind")),
+        };
+        Ok(self.file_attr(&self.cache.make_special(parent, name, node, special)?))
     }
 
     /// Makes a symbolic link; its target may be any text.

@@ -58,7 +58,7 @@ impl Filesystem for Adapter {
         uid: Option<u32>,
         gid: Option<u32>,
         size: Option<u64>,
-        _atime: Option<TimeOrNow>,
+        atime: Option<TimeOrNow>,
         mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
         _handle: Option<FileHandle>,
@@ -69,8 +69,8 @@ impl Filesystem for Adapter {
         reply: ReplyAttr,
     ) {
         self.attr("setattr", reply, |front| {
-            let mtime = mtime.map(|time| front.chosen_time(time));
-            front.set_attr(ino.0, SetAttr { mode, uid, gid, mtime, size }, caller(request))
+            let [atime, mtime] = [atime, mtime].map(|time| time.map(|time| front.chosen_time(time)));
+            front.set_attr(ino.0, SetAttr { mode, uid, gid, mtime, atime, size }, caller(request))
         });
     }
 
@@ -88,10 +88,11 @@ impl Filesystem for Adapter {
         name: &OsStr,
         mode: u32,
         _umask: u32,
-        _device: u32,
+        device: u32,
         reply: ReplyEntry,
     ) {
-        self.entry("mknod", reply, |front| front.make_node(parent.0, name, mode, caller(request)));
+        let what = (mode, device);
+        self.entry("mknod", reply, |front| front.make_node(parent.0, name, what, caller(request)));
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::content_hash::ContentHash;
 use super::identity::Identity;
 use super::raw_json::{Members, number_of, text_of};
+use super::special::Special;
 use super::timestamp::Stamp;
 use super::version::Version;
 
@@ -31,6 +32,8 @@ pub struct Entry {
     pub version: Option<Version>,
     /// Target, if the key is a symbolic link.
     pub symlink: Option<String>,
+    /// What the key is, if it is a pipe, a socket or a device.
+    pub special: Option<Special>,
     /// What a file system keeps besides the content.
     pub attributes: Attributes,
 }
@@ -63,6 +66,7 @@ impl Entry {
                 "sha256" => entry.sha256 = text_of(value).and_then(|text| ContentHash::from_hex(&text)),
                 "etag" => entry.version = text_of(value).and_then(|text| Version::new(&text)),
                 "symlink" => entry.symlink = text_of(value),
+                "special" => entry.special = text_of(value).and_then(|text| Special::parse(&text)),
                 other => entry.attributes.read_member(other, value),
             }
         }
@@ -79,6 +83,7 @@ impl Entry {
             sha256: self.sha256.as_ref().map(ToString::to_string),
             etag: self.version.as_ref().map(Version::as_str),
             symlink: self.symlink.as_deref(),
+            special: self.special.map(|special| special.to_string()),
             attributes: self.attributes.written(),
             foreign: Foreign::of(old),
         };
@@ -169,6 +174,8 @@ struct WrittenEntry<'a> {
     etag: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     symlink: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    special: Option<String>,
     #[serde(flatten)]
     attributes: WrittenAttributes,
     #[serde(flatten)]
@@ -203,7 +210,7 @@ struct Foreign<'a>(Members<'a>);
 
 impl<'a> Foreign<'a> {
     /// Every name that an entry may get from swamp or from us.
-    const KNOWN: [&'static str; 13] = [
+    const KNOWN: [&'static str; 14] = [
         "key",
         "size",
         "lastModified",
@@ -212,6 +219,7 @@ impl<'a> Foreign<'a> {
         "etag",
         "generation",
         "symlink",
+        "special",
         "mode",
         "mtimeNs",
         "uid",
@@ -254,6 +262,7 @@ mod tests {
             sha256: Some(ContentHash::of(b"hello\n")),
             version: Version::new("\"9f2c\""),
             symlink: Some("../a".into()),
+            special: Some(Special::Fifo),
             attributes: Attributes {
                 mode: Some(0o755),
                 mtime_ns: Some(-1_785_576_672_500_000_001),
@@ -268,7 +277,7 @@ mod tests {
             "{\"key\":\"a\",\"size\":6,\"lastModified\":\"2026-08-01T09:30:01.250Z\",\
              \"localMtime\":\"2026-08-01T09:29:58.123Z\",\
              \"sha256\":\"5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03\",\
-             \"etag\":\"9f2c\",\"symlink\":\"../a\",\"mode\":493,\"mtimeNs\":\"-1785576672500000001\",\
+             \"etag\":\"9f2c\",\"symlink\":\"../a\",\"special\":\"fifo\",\"mode\":493,\"mtimeNs\":\"-1785576672500000001\",\
              \"uid\":1,\"gid\":2,\"xattrs\":{\"user.x\":\"00ff\"}}"
         );
         assert_eq!(Entry::read(&text), entry);
@@ -277,7 +286,7 @@ mod tests {
     #[test]
     fn what_is_odd_is_unknown_and_the_entry_is_still_usable() {
         let odd = r#"{"key":7,"size":"6","lastModified":"soon","localMtime":null,"sha256":"ABC",
-            "etag":"","mode":"x","mtimeNs":5,"uid":-1,"xattrs":{"a":"zz","b":1,"c":"00"}}"#;
+            "etag":"","special":"door","mode":"x","mtimeNs":5,"uid":-1,"xattrs":{"a":"zz","b":1,"c":"00"}}"#;
         let entry = read(odd);
         assert_eq!(entry.size, None);
         assert_eq!(entry.last_modified, Some(Stamp::read("soon")));

@@ -15,5 +15,6 @@ pub mod namespace;
 mod raw_json;
 pub mod shard;
 pub mod sidecar;
+pub mod special;
 pub mod timestamp;
 pub mod version;

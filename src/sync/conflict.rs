@@ -145,7 +145,11 @@ impl SyncService {
 
     /// Returns whether both sides have the same bytes, and notes that the bucket has ours.
     async fn is_equal(&self, state: &FileState, theirs: &Entry) -> Result<bool> {
-        let same_kind = theirs.symlink.is_some() == matches!(state.inode.kind, Kind::Symlink(_));
+        let same_kind = match &state.inode.kind {
+            Kind::Symlink(_) => theirs.symlink.is_some(),
+            Kind::Special(special) => theirs.special == Some(*special),
+            Kind::File | Kind::Folder => theirs.symlink.is_none() && theirs.special.is_none(),
+        };
         let Some(remote) =
             Remote::of_entry(theirs).filter(|remote| same_kind && remote.size == state.inode.size)
         else {
@@ -175,6 +179,9 @@ impl SyncService {
     async fn our_hash(&self, state: &FileState) -> Result<(crate::cache::rows::Stamp, ContentHash)> {
         if let Kind::Symlink(target) = &state.inode.kind {
             return Ok((state.inode.stamp, ContentHash::of(target.as_bytes())));
+        }
+        if let Kind::Special(_) = state.inode.kind {
+            return Ok((state.inode.stamp, ContentHash::of(b"")));
         }
         let what = || format!("Comparing {}", state.path);
         let source = self.cache.thaw(state.name.ino).map_err(SyncError::cache(what()))?;

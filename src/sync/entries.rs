@@ -1,27 +1,41 @@
 //! How a file is told to the bucket: its entry in the index and the metadata of its object.
 
+use std::collections::BTreeMap;
+
 use crate::cache::rows::{Inode, Kind, Remote};
 use crate::model::content_hash::ContentHash;
 use crate::model::entry::{Attributes, Entry};
+use crate::model::special::Special;
 use crate::model::timestamp::{Stamp, Timestamp};
 use crate::store::{Condition, Nonce, ObjectMeta, PutOptions, UserMeta};
+
+/// Most bytes of extended attributes that an object's metadata says again: all of it may be 2 KiB.
+const MAX_XATTRS_BYTES: usize = 512;
 
 /// Returns how a file's object is written: its user metadata says again what its entry says.
 pub(super) fn put_options(inode: &Inode, condition: Condition) -> PutOptions {
     let mut meta = UserMeta::new();
     meta.insert("bayou-mode".to_owned(), format!("{:o}", inode.mode));
     meta.insert("bayou-mtime-ns".to_owned(), inode.mtime.to_string());
-    if let Kind::Symlink(target) = &inode.kind {
-        meta.insert("bayou-symlink".to_owned(), target.clone());
+    match &inode.kind {
+        Kind::Symlink(target) => drop(meta.insert("bayou-symlink".to_owned(), target.clone())),
+        Kind::Special(special) => drop(meta.insert("bayou-special".to_owned(), special.to_string())),
+        Kind::File | Kind::Folder => {}
+    }
+    let owners = [("bayou-uid", inode.uid), ("bayou-gid", inode.gid)];
+    let owners = owners.into_iter().filter_map(|(name, id)| Some((name.to_owned(), id?.to_string())));
+    meta.extend(owners);
+    let xattrs = xattrs_text(&inode.xattrs);
+    if !inode.xattrs.is_empty() && xattrs.len() <= MAX_XATTRS_BYTES {
+        meta.insert("bayou-xattrs".to_owned(), xattrs);
     }
     PutOptions { condition, nonce: Nonce::fresh(), meta }
 }
 
 /// Returns the index entry of a file: swamp's members, and ours where they are not the default.
 pub(super) fn entry_of(inode: &Inode, remote: &Remote) -> Entry {
-    let default_mode = if inode.is_file() { 0o644 } else { 0o777 };
     let attributes = Attributes {
-        mode: (inode.mode != default_mode).then_some(inode.mode),
+        mode: (inode.mode != inode.kind.default_mode()).then_some(inode.mode),
         mtime_ns: (inode.mtime % 1_000_000 != 0).then_some(inode.mtime),
         ..inode.attributes()
     };
@@ -33,7 +47,11 @@ pub(super) fn entry_of(inode: &Inode, remote: &Remote) -> Entry {
         version: remote.version.clone(),
         symlink: match &inode.kind {
             Kind::Symlink(target) => Some(target.clone()),
-            Kind::File | Kind::Folder => None,
+            Kind::File | Kind::Folder | Kind::Special(_) => None,
+        },
+        special: match inode.kind {
+            Kind::Special(special) => Some(special),
+            Kind::File | Kind::Folder | Kind::Symlink(_) => None,
         },
         attributes,
     }
@@ -49,18 +67,39 @@ pub(super) fn entry_of_object(meta: &ObjectMeta, old: Option<Entry>) -> Entry {
         None => Attributes {
             mode: said("bayou-mode").and_then(|mode| u32::from_str_radix(mode, 8).ok()),
             mtime_ns: said("bayou-mtime-ns").and_then(|mtime| mtime.parse().ok()),
-            ..Attributes::default()
+            uid: said("bayou-uid").and_then(|uid| uid.parse().ok()),
+            gid: said("bayou-gid").and_then(|gid| gid.parse().ok()),
+            xattrs: said("bayou-xattrs").map(|text| xattrs_of(text)).unwrap_or_default(),
         },
     };
     let symlink = old.as_ref().and_then(|old| old.symlink.clone()).or_else(|| said("bayou-symlink").cloned());
+    let special = match &old {
+        Some(old) => old.special,
+        None => said("bayou-special").and_then(|text| Special::parse(text)),
+    };
     Entry {
         size: Some(meta.size),
         last_modified: Some(Stamp::from(Timestamp::from(meta.modified))),
         version: Some(meta.version.clone()),
         symlink,
+        special,
         attributes,
         ..old.filter(|_| is_this).unwrap_or_default()
     }
+}
+
+/// Extended attributes in an object's metadata: names and values in hex, which fits any header.
+fn xattrs_text(xattrs: &BTreeMap<String, Vec<u8>>) -> String {
+    let one = |(name, value): (&String, &Vec<u8>)| format!("{}={}", hex::encode(name), hex::encode(value));
+    xattrs.iter().map(one).collect::<Vec<_>>().join(",")
+}
+
+fn xattrs_of(text: &str) -> BTreeMap<String, Vec<u8>> {
+    let one = |pair: &str| {
+        let (name, value) = pair.split_once('=')?;
+        Some((String::from_utf8(hex::decode(name).ok()?).ok()?, hex::decode(value).ok()?))
+    };
+    text.split(',').filter_map(one).collect()
 }
 
 /// Returns what the index keeps of a folder.

@@ -183,6 +183,9 @@ impl SyncService {
             let body = Bytes::from(target.clone().into_bytes());
             return self.put(state, inode.stamp, body, condition).await;
         }
+        if let Kind::Special(_) = inode.kind {
+            return self.put(state, inode.stamp, Bytes::new(), condition).await;
+        }
         if let Some(sent) = self.send_copy(state, &condition).await? {
             return Ok(sent);
         }

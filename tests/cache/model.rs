@@ -231,7 +231,9 @@ impl Twins {
         let attr = self.rig.find(path)?;
         match attr.kind {
             EntryKind::File => Ok(attr.ino),
-            EntryKind::Folder | EntryKind::Symlink => Err(CacheError::IsAFolder(path.to_owned())),
+            EntryKind::Folder | EntryKind::Symlink | EntryKind::Special(_) => {
+                Err(CacheError::IsAFolder(path.to_owned()))
+            }
         }
     }
 

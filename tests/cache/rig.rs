@@ -170,7 +170,9 @@ impl Rig {
         let found = self.find(folder)?;
         match found.kind {
             EntryKind::Folder => Ok((found.ino, name)),
-            EntryKind::File | EntryKind::Symlink => Err(CacheError::NotAFolder(folder.to_owned())),
+            EntryKind::File | EntryKind::Symlink | EntryKind::Special(_) => {
+                Err(CacheError::NotAFolder(folder.to_owned()))
+            }
         }
     }
 

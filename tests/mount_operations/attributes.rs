@@ -1,6 +1,6 @@
 //! Modes, owners, times, totals.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -130,6 +130,20 @@ fn times_are_kept_to_the_nanosecond_also_before_1970() {
         file.set_modified(time).unwrap();
         assert_eq!(fs::metadata(world.path("f")).unwrap().modified().unwrap(), time);
     }
+}
+
+#[test]
+fn a_time_of_access_that_is_set_stays_and_makes_nothing_dirty() {
+    let world = World::with(&[("f", b"far")]);
+    assert_eq!(world.seen_elsewhere().len(), 1);
+    assert!(!world.cache.watermark().is_dirty());
+    let modified = fs::metadata(world.path("f")).unwrap().modified().unwrap();
+    let accessed = UNIX_EPOCH + Duration::new(3_000_000_000, 5);
+    File::open(world.path("f")).unwrap().set_times(FileTimes::new().set_accessed(accessed)).unwrap();
+    fs::read(world.path("f")).unwrap();
+    let meta = fs::metadata(world.path("f")).unwrap();
+    assert_eq!((meta.accessed().unwrap(), meta.modified().unwrap()), (accessed, modified));
+    assert!(!world.cache.watermark().is_dirty() && world.cache.nothing_pending());
 }
 
 #[test]

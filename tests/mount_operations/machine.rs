@@ -72,6 +72,7 @@ impl Machine {
                         folders.push((entry.ino, format!("{path}/")));
                         Vec::new()
                     }
+                    EntryKind::Special(_) => Vec::new(),
                 };
                 seen.insert(path, (entry.kind, attr.mode, bytes));
             }

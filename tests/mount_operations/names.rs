@@ -7,7 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
+use bayou::cache::listing::EntryKind;
+use bayou::model::special::{Device, Special};
+use rustix::fs::{CWD, FileType, Mode, RenameFlags, makedev, mknodat, renameat_with};
 
 use super::world::World;
 use super::{errno, sys_errno};
@@ -192,12 +194,80 @@ fn reserved_names_are_hidden_and_refused_at_the_root_only() {
 }
 
 #[test]
-fn second_names_and_special_files_are_not_permitted() {
+fn second_names_are_not_permitted() {
     let world = World::new();
     world.write("f", b"");
     assert_eq!(errno(fs::hard_link(world.path("f"), world.path("g"))), libc::EPERM);
-    let made = mknodat(CWD, world.path("fifo"), FileType::Fifo, Mode::RUSR, 0);
-    assert_eq!(sys_errno(made), libc::EPERM);
+}
+
+#[test]
+fn pipes_sockets_and_devices_are_made_renamed_and_seen_elsewhere() {
+    let world = World::new();
+    let disk = makedev(259, 70_000);
+    let kinds = [
+        ("fifo", FileType::Fifo, 0),
+        ("socket", FileType::Socket, 0),
+        ("block", FileType::BlockDevice, disk),
+        ("char", FileType::CharacterDevice, makedev(1, 3)),
+    ];
+    for (name, kind, device) in kinds {
+        let make = || mknodat(CWD, world.path(name), kind, Mode::RUSR | Mode::WUSR, device);
+        make().unwrap();
+        assert_eq!(sys_errno(make()), libc::EEXIST);
+        let meta = fs::symlink_metadata(world.path(name)).unwrap();
+        assert_eq!(FileType::from_raw_mode(meta.mode()), kind, "{name}");
+        assert_eq!((meta.mode() & 0o7777, meta.rdev(), meta.nlink()), (0o600, device, 1), "{name}");
+        assert_eq!(FileType::from_raw_mode(fs::metadata(world.path(name)).unwrap().mode()), kind);
+    }
+    assert_eq!(errno(File::open(world.path("char"))), libc::EACCES, "devices of a mount open nothing");
+    world.rename("fifo", "pipe").unwrap();
+    fs::remove_file(world.path("socket")).unwrap();
+    let seen = world.seen_elsewhere();
+    let kind = |name: &str| seen.get(name).map(|(kind, mode, _)| (*kind, *mode));
+    assert_eq!(kind("pipe"), Some((EntryKind::Special(Special::Fifo), 0o600)));
+    let device = Device { major: 259, minor: 70_000 };
+    assert_eq!(kind("block"), Some((EntryKind::Special(Special::Block(device)), 0o600)));
+    assert_eq!((kind("fifo"), kind("socket")), (None, None));
+    assert_eq!(fs::metadata(world.object("pipe")).unwrap().len(), 0);
+}
+
+#[test]
+fn a_pipe_carries_bytes_between_programs() {
+    let world = World::new();
+    mknodat(CWD, world.path("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| fs::read(world.path("pipe")).unwrap());
+        world.write("pipe", b"through the pipe");
+        assert_eq!(reader.join().unwrap(), b"through the pipe");
+    });
+}
+
+#[test]
+fn a_folder_counts_the_folders_in_it() {
+    let world = World::with(&[("far/a/x", b"1"), ("far/b/c/x", b"2")]);
+    let links = |name: &str| fs::metadata(world.path(name)).unwrap().nlink();
+    assert_eq!((links(""), links("far"), links("far/b")), (3, 4, 3));
+    fs::create_dir_all(world.path("d/e")).unwrap();
+    assert_eq!((links(""), links("d"), links("d/e")), (4, 3, 2));
+    world.rename("d", "far/d").unwrap();
+    assert_eq!((links(""), links("far"), links("far/d")), (3, 5, 3));
+    fs::remove_dir(world.path("far/d/e")).unwrap();
+    assert_eq!(links("far/d"), 2);
+    world.publish(&[("far/a/x", b"1"), ("far/new/x", b"1")]);
+    assert_eq!(links("far"), 6, "a, b, which its last file left empty, new, and d, which is ours");
+}
+
+#[test]
+fn a_rename_is_a_change_of_the_file() {
+    let world = World::new();
+    world.write("f", b"");
+    let changed = |name: &str| {
+        let meta = fs::metadata(world.path(name)).unwrap();
+        (meta.ctime(), meta.ctime_nsec())
+    };
+    let before = changed("f");
+    world.rename("f", "g").unwrap();
+    assert!(changed("g") > before);
 }
 
 #[test]

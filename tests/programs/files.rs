@@ -17,7 +17,7 @@ crate::on_each_bucket! {
 }
 crate::on_moto! { a_file_of_64_mib, }
 
-/// Shows tree-7, write-3, write-4.
+/// Shows tree-7, tree-12, write-3, write-4.
 fn files_of_every_kind(bucket: &Bucket) {
     let mut mounted = Mounted::new(bucket, &[]);
     names_and_attributes(&mounted);
@@ -25,11 +25,23 @@ fn files_of_every_kind(bucket: &Bucket) {
     a_shared_mapping(&mounted);
     an_unlinked_file_that_is_open(&mounted);
     folders_that_move(&mounted);
+    mounted.run(
+        "mkfifo -m 620 pipe && mknod disk b 8 17 && mknod null c 1 3 && chown 12:34 pipe empty-folder
+        python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket\")'",
+    );
     assert!(Tree::of(&mounted.path("")).files() > 12);
     mounted.is_whole_on_a_fresh_machine();
     assert_eq!(bucket.object("leer/ünï cödé 日本.txt").unwrap(), "grün".as_bytes());
     assert_eq!(mounted.run("stat -c '%a %Y' attributes"), "640 1000000000\n");
     assert_eq!(mounted.run("getfattr --only-values -n user.note attributes"), "kept");
+    assert_eq!(mounted.run("stat -c '%F %a %u %g' pipe"), "fifo 620 12 34\n");
+    assert_eq!(mounted.run("stat -c '%u %g' empty-folder"), "12 34\n");
+    assert_eq!(
+        mounted.run("stat -c '%F %t %T' disk null"),
+        "block special file 8 11\ncharacter special file 1 3\n"
+    );
+    assert_eq!(mounted.run("stat -c %F socket"), "socket\n");
+    assert_eq!(bucket.object("pipe").unwrap(), b"");
     assert_eq!(mounted.run("stat -c '%a %s' empty-folder empty-file").lines().next_back(), Some("644 0"));
 }
 

@@ -11,12 +11,16 @@ use sha2::{Digest, Sha256};
 
 use crate::bucket::Bucket;
 
+/// Extended attributes by name.
+type Attributes = BTreeMap<String, Vec<u8>>;
+
 /// What stands under one name.
 #[derive(Debug, PartialEq, Eq)]
 enum Node {
-    Folder { mode: u32 },
+    Folder { mode: u32, owner: (u32, u32) },
     Link { target: String },
-    File { mode: u32, modified_ns: i128, size: u64, sha256: [u8; 32], attributes: BTreeMap<String, Vec<u8>> },
+    Special { mode: u32, owner: (u32, u32), device: u64 },
+    File { mode: u32, owner: (u32, u32), modified_ns: i128, sha256: [u8; 32], attributes: Attributes },
 }
 
 /// A tree by path.
@@ -66,6 +70,7 @@ impl Tree {
             match node {
                 Node::Folder { .. } => assert_eq!(read, None, "{key}"),
                 Node::Link { target } => assert_eq!(read, Some(target.as_bytes()), "{key}"),
+                Node::Special { .. } => assert_eq!(read, Some(&b""[..]), "{key}"),
                 Node::File { sha256, .. } => assert_eq!(read.map(hash), Some(*sha256), "{key}"),
             }
         }
@@ -75,16 +80,19 @@ impl Tree {
 fn look_at(path: &Path) -> Node {
     let meta = fs::symlink_metadata(path).unwrap();
     let mode = meta.permissions().mode() & 0o7777;
+    let owner = (meta.uid(), meta.gid());
     if meta.is_dir() {
-        Node::Folder { mode }
+        Node::Folder { mode, owner }
     } else if meta.is_symlink() {
         Node::Link { target: fs::read_link(path).unwrap().to_str().unwrap().to_owned() }
+    } else if !meta.is_file() {
+        Node::Special { mode: meta.mode(), owner, device: meta.rdev() }
     } else {
         let bytes = fs::read(path).unwrap();
         assert_eq!(bytes.len() as u64, meta.len(), "{}", path.display());
         let modified_ns = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
         let sha256 = hash(&bytes);
-        Node::File { mode, modified_ns, size: meta.len(), sha256, attributes: attributes(path) }
+        Node::File { mode, owner, modified_ns, sha256, attributes: attributes(path) }
     }
 }
 
@@ -93,7 +101,7 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// Returns the extended attributes that people gave a file.
-fn attributes(path: &Path) -> BTreeMap<String, Vec<u8>> {
+fn attributes(path: &Path) -> Attributes {
     let path = CString::new(path.as_os_str().as_bytes()).unwrap();
     let mut names = vec![0_u8; 4096];
     let length = rustix::fs::listxattr(&path, names.as_mut_slice()).unwrap();

@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
+use bayou::cache::ROOT;
+use bayou::cache::attributes::{SetAttr, XattrMode};
+use bayou::cache::listing::EntryKind;
 use bayou::model::lock_name::LockName;
+use bayou::model::special::{Device, Special};
 use bayou::os::clock::SystemClock;
 use bayou::sync::SyncError;
 use bayou::sync::lock::{BucketLock, LockOptions};
 use bayou::sync::upkeep::{Problem, Survey, Upkeep};
 use serde_json::json;
 
+use super::peer::FILE;
 use super::world::{INDEX, World, fixture};
 
 on_both_stores!(
@@ -21,6 +26,7 @@ on_both_stores!(
     a_damaged_index_of_a_bucket_without_objects_is_built_anew,
     what_has_no_shard_is_found_again_when_our_index_of_it_is_damaged,
     shards_that_lost_their_meta_stay_shards_beside_a_damaged_monolith,
+    a_lost_index_is_built_anew_with_what_the_objects_say_of_themselves,
     a_damaged_shard_is_built_anew_from_the_objects,
     a_monolith_is_migrated_once_and_misleads_nobody_after,
     what_has_no_shard_is_migrated_only_if_it_is_asked_for,
@@ -200,6 +206,29 @@ async fn shards_that_lost_their_meta_stay_shards_beside_a_damaged_monolith(world
     upkeep(&world).rebuild().await.unwrap();
     assert_eq!(world.json("_index/_meta.json").await["version"], 2);
     assert_eq!(world.peer().await.files(), whole);
+}
+
+async fn a_lost_index_is_built_anew_with_what_the_objects_say_of_themselves(world: World) {
+    let peer = world.peer().await;
+    peer.write("run", "#!/bin/sh");
+    peer.chmod("run", 0o4750);
+    let ino = peer.ino("run");
+    let owner = SetAttr { uid: Some(7), gid: Some(8), mtime: Some(1_234_567_890), ..SetAttr::default() };
+    peer.cache.set_attr(ino, owner).unwrap();
+    peer.cache.set_xattr(ino, "user.ü", &[0, 255], XattrMode::Any).unwrap();
+    let device = Special::Block(Device { major: 259, minor: 70_000 });
+    peer.cache.make_special(ROOT, "disk", FILE, device).unwrap();
+    peer.cache.make_special(ROOT, "pipe", FILE, Special::Fifo).unwrap();
+    peer.push().await;
+    world.delete(INDEX).await;
+    upkeep(&world).rebuild().await.unwrap();
+    let reader = world.peer().await;
+    let attr = reader.cache.attr(reader.ino("run")).unwrap();
+    assert_eq!((attr.mode, attr.uid, attr.gid, attr.mtime), (0o4750, Some(7), Some(8), 1_234_567_890));
+    assert_eq!(reader.cache.xattr(reader.ino("run"), "user.ü").unwrap(), [0, 255]);
+    let kind = |name: &str| reader.cache.attr(reader.ino(name)).unwrap().kind;
+    assert_eq!(kind("disk"), EntryKind::Special(device));
+    assert_eq!(kind("pipe"), EntryKind::Special(Special::Fifo));
     assert_eq!(found(&upkeep(&world).verify().await.unwrap()), []);
 }
 

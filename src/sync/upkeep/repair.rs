@@ -7,6 +7,7 @@ use super::{Damage, Upkeep};
 use crate::model::entry::Entry;
 use crate::model::key::{DataKey, ObjectKey};
 use crate::model::timestamp::Timestamp;
+use crate::store::ObjectMeta;
 use crate::sync::discover;
 use crate::sync::entries::entry_of_object;
 use crate::sync::error::{Result, SyncError};
@@ -46,8 +47,8 @@ impl Upkeep {
     async fn attempt(&self, lock: &Held, damage: Damage) -> Result<Survey> {
         let now = Timestamp::from(self.clock.now());
         let Some(mut index) = self.read(damage).await? else {
-            let found = discover::discover(&*self.store, discover::Publish::Yes, now).await?;
-            return Ok(Survey { entries: found.len() as u64, ..self.show().await? });
+            let entries = self.build(lock, now).await?;
+            return Ok(Survey { entries, ..self.show().await? });
         };
         let objects = self.objects().await?;
         let mut survey = self.summary(Some(&index));
@@ -75,18 +76,39 @@ impl Upkeep {
         Ok(survey)
     }
 
-    /// Has the index say of these keys what their objects are; returns whether it said something
-    /// else.
-    async fn bring_up(&self, index: &mut RemoteIndex, keys: Vec<String>) -> Result<bool> {
+    /// Builds the index of a bucket that has none from the objects and what they say of
+    /// themselves. Returns how many there are.
+    async fn build(&self, lock: &Held, now: Timestamp) -> Result<u64> {
+        let mut index = discover::discover(&*self.store, discover::Publish::No, now).await?;
+        if index.is_empty() {
+            return Ok(0);
+        }
+        let keys: Vec<String> = index.entries().map(|(key, _)| key.to_owned()).collect();
+        for (key, meta) in self.ask(keys).await? {
+            match (DataKey::admit(&key), meta) {
+                (Ok(key), Some(meta)) => index.set(&key, &entry_of_object(&meta, None)),
+                _ => index.remove(&key),
+            }
+        }
+        lock.check().await?;
+        index.publish(&*self.store, now, lock).await?;
+        Ok(index.len() as u64)
+    }
+
+    async fn ask(&self, keys: Vec<String>) -> Result<Vec<(String, Option<ObjectMeta>)>> {
         let ask = |key: String| async move {
             let what = format!("Asking for {key}");
             let meta = self.store.head(&ObjectKey::new(&*key)).await.map_err(SyncError::store(what))?;
             Ok::<_, SyncError>((key, meta))
         };
-        let answers: Vec<_> =
-            stream::iter(keys).map(ask).buffer_unordered(PARALLEL_HEADS).try_collect().await?;
+        stream::iter(keys).map(ask).buffer_unordered(PARALLEL_HEADS).try_collect().await
+    }
+
+    /// Has the index say of these keys what their objects are; returns whether it said something
+    /// else.
+    async fn bring_up(&self, index: &mut RemoteIndex, keys: Vec<String>) -> Result<bool> {
         let mut changed = false;
-        for (key, meta) in answers {
+        for (key, meta) in self.ask(keys).await? {
             let Ok(data_key) = DataKey::admit(&key) else { continue };
             let old = index.get(&key);
             match meta {
