@@ -48,6 +48,22 @@ pub(super) async fn two_peers(world: &World) -> (Peer, Peer) {
     (here, there)
 }
 
+async fn publish(peer: &Peer, text: &str) {
+    peer.write("f", text);
+    peer.push().await;
+}
+
+async fn publish_removal(peer: &Peer) {
+    peer.remove("f");
+    peer.push().await;
+}
+
+/// Checks what `f` says, here and on a new machine.
+async fn check_everywhere(world: &World, here: &Peer, text: &str) {
+    assert_eq!(here.text("f").await, text);
+    assert_eq!(world.peer().await.text("f").await, text);
+}
+
 /// Checks that both versions can be read: here, there and on a new machine.
 pub(super) async fn check_both(world: &World, here: &Peer, theirs: &str, ours: &str) {
     let copy = here.conflict_copy();
@@ -64,8 +80,7 @@ async fn written_here_through_a_handle_that_is_older_than_their_version_both_are
     let (here, there) = two_peers(&world).await;
     let ino = here.ino("f");
     here.cache.open_file(ino, Access::Write).unwrap();
-    there.write("f", "theirs");
-    there.push().await;
+    publish(&there, "theirs").await;
     here.pull().await;
     here.cache.write(ino, 0, b"ours").unwrap();
     here.sync.flush_file(ino).await.unwrap();
@@ -77,8 +92,7 @@ async fn written_here_through_a_handle_after_they_removed_the_file_it_comes_back
     let (here, there) = two_peers(&world).await;
     let ino = here.ino("f");
     here.cache.open_file(ino, Access::Write).unwrap();
-    there.remove("f");
-    there.push().await;
+    publish_removal(&there).await;
     here.pull().await;
     here.cache.write(ino, 0, b"OURS").unwrap();
     here.sync.flush_file(ino).await.unwrap();
@@ -88,8 +102,7 @@ async fn written_here_through_a_handle_after_they_removed_the_file_it_comes_back
 
 async fn edited_here_and_there_both_versions_are_kept(world: World) {
     let (here, there) = two_peers(&world).await;
-    there.write("f", "theirs");
-    there.push().await;
+    publish(&there, "theirs").await;
     here.write("f", "ours");
     let report = here.push().await;
     assert_eq!(report.conflicts, [here.conflict_copy()]);
@@ -101,8 +114,7 @@ async fn edited_here_and_there_both_versions_are_kept(world: World) {
 
 async fn w_21_edited_here_and_there_is_found_by_a_pull_as_well(world: World) {
     let (here, there) = two_peers(&world).await;
-    there.write("f", "theirs");
-    there.push().await;
+    publish(&there, "theirs").await;
     here.write("f", "ours");
     here.pull().await;
     assert_eq!(here.text("f").await, "ours", "a pull never takes away what was written here");
@@ -112,17 +124,14 @@ async fn w_21_edited_here_and_there_is_found_by_a_pull_as_well(world: World) {
 
 async fn created_here_and_there_both_versions_are_kept(world: World) {
     let (here, there) = (world.peer().await, world.peer().await);
-    there.write("f", "theirs");
-    there.push().await;
-    here.write("f", "ours");
-    here.push().await;
+    publish(&there, "theirs").await;
+    publish(&here, "ours").await;
     check_both(&world, &here, "theirs", "ours").await;
 }
 
 async fn the_same_edit_here_and_there_is_no_conflict(world: World) {
     let (here, there) = two_peers(&world).await;
-    there.write("f", "same");
-    there.push().await;
+    publish(&there, "same").await;
     here.write("f", "same");
     let report = here.push().await;
     assert_eq!(report.conflicts, [""; 0]);
@@ -133,8 +142,7 @@ async fn the_same_edit_here_and_there_is_no_conflict(world: World) {
 
 async fn the_same_file_created_here_and_there_is_no_conflict(world: World) {
     let (here, there) = (world.peer().await, world.peer().await);
-    there.write("f", "same");
-    there.push().await;
+    publish(&there, "same").await;
     here.write("f", "same");
     here.write("other", "x");
     assert_eq!(here.push().await.conflicts, [""; 0]);
@@ -144,8 +152,7 @@ async fn the_same_file_created_here_and_there_is_no_conflict(world: World) {
 
 async fn edited_here_and_removed_there_ours_keeps_the_name(world: World) {
     let (here, there) = two_peers(&world).await;
-    there.remove("f");
-    there.push().await;
+    publish_removal(&there).await;
     here.write("f", "ours");
     here.pull().await;
     here.push().await;
@@ -155,8 +162,7 @@ async fn edited_here_and_removed_there_ours_keeps_the_name(world: World) {
 
 async fn edited_here_and_removed_there_without_a_pull_ours_keeps_the_name(world: World) {
     let (here, there) = two_peers(&world).await;
-    there.remove("f");
-    there.push().await;
+    publish_removal(&there).await;
     assert_eq!(world.data_keys().await, [""; 0]);
     here.write("f", "ours");
     let report = here.push().await;
@@ -167,31 +173,26 @@ async fn edited_here_and_removed_there_without_a_pull_ours_keeps_the_name(world:
 
 async fn removed_here_and_edited_there_theirs_comes_back(world: World) {
     let (here, there) = two_peers(&world).await;
-    there.write("f", "theirs");
-    there.push().await;
+    publish(&there, "theirs").await;
     here.remove("f");
     here.pull().await;
     here.push().await;
-    assert_eq!(here.text("f").await, "theirs");
-    assert_eq!(world.peer().await.text("f").await, "theirs");
+    check_everywhere(&world, &here, "theirs").await;
 }
 
 async fn removed_here_and_edited_there_without_a_pull_theirs_comes_back(world: World) {
     let (here, there) = two_peers(&world).await;
-    there.write("f", "theirs");
-    there.push().await;
+    publish(&there, "theirs").await;
     here.remove("f");
     here.push().await;
     here.pull().await;
-    assert_eq!(here.text("f").await, "theirs");
-    assert_eq!(world.peer().await.text("f").await, "theirs");
+    check_everywhere(&world, &here, "theirs").await;
     assert!(here.push().await.settled);
 }
 
 async fn removed_here_and_there_is_no_conflict(world: World) {
     let (here, there) = two_peers(&world).await;
-    there.remove("f");
-    there.push().await;
+    publish_removal(&there).await;
     here.remove("f");
     assert!(here.push().await.settled);
     assert_eq!(world.keys().await, [".datastore-index.json"]);
@@ -201,28 +202,24 @@ async fn removed_here_and_there_is_no_conflict(world: World) {
 async fn removed_here_after_an_edit_while_edited_there_theirs_comes_back(world: World) {
     let (here, there) = two_peers(&world).await;
     here.write("f", "ours");
-    there.write("f", "theirs");
-    there.push().await;
+    publish(&there, "theirs").await;
     here.pull().await;
     here.remove("f");
     here.push().await;
     here.pull().await;
-    assert_eq!(here.text("f").await, "theirs");
-    assert_eq!(world.peer().await.text("f").await, "theirs");
+    check_everywhere(&world, &here, "theirs").await;
     assert!(here.push().await.settled);
 }
 
 async fn removed_here_after_it_was_created_here_and_there_theirs_is_shown(world: World) {
     let (here, there) = (world.peer().await, world.peer().await);
     here.write("f", "ours");
-    there.write("f", "theirs");
-    there.push().await;
+    publish(&there, "theirs").await;
     here.pull().await;
     here.remove("f");
     here.push().await;
     here.pull().await;
-    assert_eq!(here.text("f").await, "theirs");
-    assert_eq!(world.peer().await.text("f").await, "theirs");
+    check_everywhere(&world, &here, "theirs").await;
 }
 
 async fn removed_and_made_anew_here_replaces_the_old_version(world: World) {
@@ -263,8 +260,7 @@ async fn an_object_that_somebody_may_be_about_to_commit_is_not_replaced(world: W
     here.write("other", "x");
     here.push().await;
     world.put("f", "theirs").await;
-    here.write("f", "ours");
-    here.push().await;
+    publish(&here, "ours").await;
     assert_eq!(here.text(&here.conflict_copy()).await, "ours");
     assert_eq!(world.object("f").await.unwrap(), "theirs");
     assert_eq!(here.text("f").await, "theirs");
@@ -276,8 +272,7 @@ async fn an_object_that_another_tool_put_there_is_not_replaced(world: World) {
     here.push().await;
     world.put_foreign("f", "theirs").await;
     world.clock.advance(Duration::from_secs(25 * 3600));
-    here.write("f", "ours");
-    here.push().await;
+    publish(&here, "ours").await;
     assert_eq!(here.text(&here.conflict_copy()).await, "ours");
     assert_eq!(world.object("f").await.unwrap(), "theirs");
     assert_eq!(here.text("f").await, "theirs");
@@ -285,12 +280,10 @@ async fn an_object_that_another_tool_put_there_is_not_replaced(world: World) {
 
 async fn with_policy(world: &World, on_conflict: OnConflict) -> Peer {
     let there = world.peer().await;
-    there.write("f", "base");
-    there.push().await;
+    publish(&there, "base").await;
     let options = SyncOptions { on_conflict, ..SyncOptions::default() };
     let here = world.peer_syncing(options).await;
-    there.write("f", "theirs");
-    there.push().await;
+    publish(&there, "theirs").await;
     here.write("f", "ours");
     here.write("other", "goes through");
     here
@@ -320,16 +313,14 @@ async fn ours_may_win(world: World) {
 async fn theirs_may_win(world: World) {
     let here = with_policy(&world, OnConflict::Theirs).await;
     assert_eq!(here.push().await.conflicts, [""; 0]);
-    assert_eq!(here.text("f").await, "theirs");
-    assert_eq!(world.peer().await.text("f").await, "theirs");
+    check_everywhere(&world, &here, "theirs").await;
     assert_eq!(here.files(), ["f", "other"]);
 }
 
 /// Returns a machine that wrote two bytes into the middle of `f`, which it never read.
 async fn half_written(world: &World) -> (Peer, Peer) {
     let there = world.peer().await;
-    there.write("f", "0123456789");
-    there.push().await;
+    publish(&there, "0123456789").await;
     let here = world.peer().await;
     here.write_at("f", 4, "XY");
     assert_eq!(here.requests(), [""; 0], "a write never waits for the network");
@@ -338,26 +329,22 @@ async fn half_written(world: &World) -> (Peer, Peer) {
 
 async fn a_file_whose_base_vanished_keeps_what_was_written(world: World) {
     let (here, there) = half_written(&world).await;
-    there.remove("f");
-    there.push().await;
+    publish_removal(&there).await;
     here.push().await;
-    assert_eq!(here.text("f").await, "\0\0\0\0XY\0\0\0\0");
-    assert_eq!(world.peer().await.text("f").await, "\0\0\0\0XY\0\0\0\0");
+    check_everywhere(&world, &here, "\0\0\0\0XY\0\0\0\0").await;
     assert!(here.pending().is_empty());
 }
 
 async fn a_file_whose_base_was_replaced_keeps_what_was_written_beside_it(world: World) {
     let (here, there) = half_written(&world).await;
-    there.write("f", "theirs");
-    there.push().await;
+    publish(&there, "theirs").await;
     here.push().await;
     check_both(&world, &here, "theirs", "\0\0\0\0XY\0\0\0\0").await;
 }
 
 async fn new_attributes_here_and_new_content_there_are_both_kept(world: World) {
     let (here, there) = two_peers(&world).await;
-    there.write("f", "theirs");
-    there.push().await;
+    publish(&there, "theirs").await;
     here.chmod("f", 0o700);
     assert_eq!(here.push().await.conflicts, [""; 0]);
     assert_eq!(here.files(), ["f"]);

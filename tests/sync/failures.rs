@@ -5,7 +5,7 @@ use std::time::Duration;
 use bayou::store::ErrorKind;
 use bayou_test_server::{Action, Conditions, Fault, KeyPair, Op, Options, Refusal};
 
-use super::peer::PeerOptions;
+use super::peer::{Peer, PeerOptions};
 use super::world::{INDEX, World};
 
 /// Returns what an upload may fail with, and how sync calls it.
@@ -74,14 +74,26 @@ async fn what_others_put_under_a_removed_name_is_shown_though_our_upload_of_it_h
     }
 }
 
+/// Returns a machine that has a newer `f` than it pushed.
+async fn with_newer() -> (World, Peer) {
+    let world = World::s3().await;
+    let peer = world.peer().await;
+    peer.write("f", "base");
+    peer.push().await;
+    peer.write("f", "newer");
+    (world, peer)
+}
+
+/// Checks that a new machine sees the newer `f`, and nothing else.
+async fn check_newer(world: &World) {
+    let fresh = world.peer().await;
+    assert_eq!((fresh.files(), fresh.text("f").await), (vec!["f".to_owned()], "newer".to_owned()));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_makes_no_conflict_and_no_second_object() {
     for key in ["f", INDEX] {
-        let world = World::s3().await;
-        let peer = world.peer().await;
-        peer.write("f", "base");
-        peer.push().await;
-        peer.write("f", "newer");
+        let (world, peer) = with_newer().await;
         world.server().reset_counts();
         let fault = world.server().fault(Fault::on(Op::PutObject, Action::ApplyThenCut).key(key).first(1));
         let report = peer.push().await;
@@ -91,19 +103,14 @@ async fn a_lost_answer_makes_no_conflict_and_no_second_object() {
         let written = stored.iter().filter(|one| one.op == Op::PutObject && is_written(&one.key));
         let written = written.filter(|one| one.status == Some(200)).count();
         assert_eq!(written, 1, "{key}: only the other of the two was answered");
-        let fresh = world.peer().await;
-        assert_eq!((fresh.files(), fresh.text("f").await), (vec!["f".to_owned()], "newer".to_owned()));
+        check_newer(&world).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_stays_lost_is_found_by_the_next_push() {
     for key in ["f", INDEX] {
-        let world = World::s3().await;
-        let peer = world.peer().await;
-        peer.write("f", "base");
-        peer.push().await;
-        peer.write("f", "newer");
+        let (world, peer) = with_newer().await;
         let lost = Action::ApplyThenRefuse(Refusal::internal_error());
         world.server().fault(Fault::on(Op::PutObject, lost).key(key));
         // Nor can it be looked at whether it is there.
@@ -116,8 +123,7 @@ async fn an_answer_that_stays_lost_is_found_by_the_next_push() {
         assert_eq!((report.conflicts.len(), report.settled), (0, true), "{key}");
         let asked = peer.requests();
         assert!(!asked.contains(&"put f".to_owned()), "{key}: it was sent twice: {asked:?}");
-        let fresh = world.peer().await;
-        assert_eq!((fresh.files(), fresh.text("f").await), (vec!["f".to_owned()], "newer".to_owned()));
+        check_newer(&world).await;
     }
 }
 

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use bayou::sync::SyncOptions;
+use bayou::sync::{SyncError, SyncOptions, SyncReport};
 use bayou_test_server::{Action, Fault, Gate, Op, Refusal};
+use tokio::task::JoinHandle;
 
 use super::peer::Peer;
 use super::world::{INDEX, World};
@@ -66,18 +67,24 @@ async fn a_commit_that_is_given_up_loses_nobody_elses_changes() {
     assert_eq!(world.peer().await.files(), ["a", "b", "c", "first"]);
 }
 
+/// Begins to push `f` and returns what holds its upload.
+async fn held_push(world: &World, peer: &Arc<Peer>) -> (Gate, JoinHandle<Result<SyncReport, SyncError>>) {
+    let gate = Gate::new();
+    world.server().fault(Fault::on(Op::PutObject, Action::Hold(gate.clone())).key("f").first(1));
+    let pushing = tokio::spawn({
+        let peer = Arc::clone(peer);
+        async move { peer.sync.push_names(vec!["f".into()]).await }
+    });
+    gate.wait_for(1).await;
+    (gate, pushing)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_changes_while_it_is_uploaded_stays_dirty_and_is_pushed_again() {
     let world = World::s3().await;
     let peer = Arc::new(world.peer().await);
     peer.write("f", "first");
-    let gate = Gate::new();
-    world.server().fault(Fault::on(Op::PutObject, Action::Hold(gate.clone())).key("f").first(1));
-    let pushing = tokio::spawn({
-        let peer = Arc::clone(&peer);
-        async move { peer.sync.push_names(vec!["f".into()]).await }
-    });
-    gate.wait_for(1).await;
+    let (gate, pushing) = held_push(&world, &peer).await;
     peer.write("f", "second");
     peer.chmod("f", 0o600);
     gate.open();
@@ -98,13 +105,7 @@ async fn while_held(meanwhile: impl FnOnce(&Peer)) -> (World, Arc<Peer>) {
     peer.write("f", "base");
     peer.push().await;
     peer.write("f", "newer");
-    let gate = Gate::new();
-    world.server().fault(Fault::on(Op::PutObject, Action::Hold(gate.clone())).key("f").first(1));
-    let pushing = tokio::spawn({
-        let peer = Arc::clone(&peer);
-        async move { peer.sync.push_names(vec!["f".into()]).await }
-    });
-    gate.wait_for(1).await;
+    let (gate, pushing) = held_push(&world, &peer).await;
     meanwhile(&peer);
     gate.open();
     pushing.await.unwrap().unwrap();
