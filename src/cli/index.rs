@@ -8,7 +8,7 @@ use crate::control::{Failure, FailureKind};
 use crate::model::entry::Entry;
 use crate::os::clock::SharedClock;
 use crate::session::index_upkeep::{self, IndexPlace, Purpose};
-use crate::sync::upkeep::{Finding, Migrated, Survey, Upkeep};
+use crate::sync::upkeep::{Finding, Migrated, Survey, Upkeep, is_at_or_below};
 
 /// How many names of one kind are shown to people.
 const MOST_SHOWN: usize = 10;
@@ -103,23 +103,37 @@ struct Shown<'a> {
 }
 
 pub(super) fn run(args: &IndexArgs, clock: SharedClock) -> Result<(), Failure> {
+    let (which, purpose) = args.command.what();
+    let place = which.place()?;
     runtime()?.block_on(async {
+        let upkeep = index_upkeep::open(&place, purpose, &clock).await?;
         match &args.command {
-            Sub::Show(args) => show(args, &clock).await,
-            Sub::Verify(args) => verify(args, &clock).await,
-            Sub::Rebuild(args) => rebuild(args, &clock).await,
-            Sub::Migrate(args) => migrate(args, &clock).await,
+            Sub::Show(args) => show(args, &upkeep).await,
+            Sub::Verify(args) => verify(args, &upkeep).await,
+            Sub::Rebuild(args) => rebuild(args, &upkeep).await,
+            Sub::Migrate(args) => migrate(args, &upkeep).await,
         }
     })
 }
 
+impl Sub {
+    fn what(&self) -> (&WhichArgs, Purpose) {
+        match self {
+            Self::Show(args) => (&args.which, Purpose::Look),
+            Self::Verify(args) if args.repair => (&args.which, Purpose::Change),
+            Self::Verify(args) => (&args.which, Purpose::Look),
+            Self::Rebuild(args) => (&args.which, Purpose::Change),
+            Self::Migrate(args) => (&args.which, Purpose::Change),
+        }
+    }
+}
+
 impl WhichArgs {
-    async fn open(&self, purpose: Purpose, clock: &SharedClock) -> Result<Upkeep, Failure> {
+    fn place(&self) -> Result<IndexPlace, Failure> {
         let source = arguments::source(&self.source)?;
         let s3 = self.bucket.s3_options(&source)?;
         let namespace = self.bucket.namespace().cloned();
-        let place = IndexPlace { source: source.to_string(), s3, namespace };
-        index_upkeep::open(&place, purpose, clock).await
+        Ok(IndexPlace { source: source.to_string(), s3, namespace })
     }
 
     /// Returns the words that name it in another command.
@@ -137,17 +151,15 @@ impl WhichArgs {
     }
 }
 
-async fn show(args: &ShowArgs, clock: &SharedClock) -> Result<(), Failure> {
-    let upkeep = args.which.open(Purpose::Look, clock).await?;
+async fn show(args: &ShowArgs, upkeep: &Upkeep) -> Result<(), Failure> {
     if args.paths.is_empty() {
-        let survey = upkeep.show().await.map_err(index_upkeep::failed(&upkeep))?;
+        let survey = upkeep.show().await.map_err(index_upkeep::failed(upkeep))?;
         args.which.say(&survey, describe(&survey));
         return Ok(());
     }
-    let entries = upkeep.entries(&args.paths).await.map_err(index_upkeep::failed(&upkeep))?;
-    let missing =
-        args.paths.iter().find(|path| !entries.iter().any(|(key, _)| key.starts_with(path.as_str())));
-    if let Some(path) = missing {
+    let entries = upkeep.entries(&args.paths).await.map_err(index_upkeep::failed(upkeep))?;
+    let is_missing = |path: &&String| !entries.iter().any(|(key, _)| is_at_or_below(path, key));
+    if let Some(path) = args.paths.iter().find(is_missing) {
         let message =
             format!("The index of {} names neither {path:?} nor anything below it", upkeep.address());
         return Err(Failure::new(FailureKind::System, message));
@@ -164,12 +176,10 @@ async fn show(args: &ShowArgs, clock: &SharedClock) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn verify(args: &VerifyArgs, clock: &SharedClock) -> Result<(), Failure> {
-    let purpose = if args.repair { Purpose::Change } else { Purpose::Look };
-    let upkeep = args.which.open(purpose, clock).await?;
+async fn verify(args: &VerifyArgs, upkeep: &Upkeep) -> Result<(), Failure> {
     let outcome = if args.repair { upkeep.repair().await } else { upkeep.verify().await };
     upkeep.finish().await;
-    let survey = outcome.map_err(index_upkeep::failed(&upkeep))?;
+    let survey = outcome.map_err(index_upkeep::failed(upkeep))?;
     let mut lines = describe(&survey);
     lines.extend(survey.findings.iter().flat_map(findings));
     let left = survey.findings.iter().filter(|finding| !finding.problem.is_repairable());
@@ -193,25 +203,23 @@ async fn verify(args: &VerifyArgs, clock: &SharedClock) -> Result<(), Failure> {
     Err(Failure::new(FailureKind::System, message))
 }
 
-async fn rebuild(args: &RebuildArgs, clock: &SharedClock) -> Result<(), Failure> {
-    let upkeep = args.which.open(Purpose::Change, clock).await?;
+async fn rebuild(args: &RebuildArgs, upkeep: &Upkeep) -> Result<(), Failure> {
     let outcome = match upkeep.rebuild().await {
         Ok(found) => upkeep.show().await.map(|survey| Survey { findings: found.findings, ..survey }),
         Err(failed) => Err(failed),
     };
     upkeep.finish().await;
-    let survey = outcome.map_err(index_upkeep::failed(&upkeep))?;
+    let survey = outcome.map_err(index_upkeep::failed(upkeep))?;
     let mut lines: Vec<String> = survey.findings.iter().flat_map(findings).collect();
     lines.extend(describe(&survey));
     args.which.say(&survey, lines);
     Ok(())
 }
 
-async fn migrate(args: &MigrateArgs, clock: &SharedClock) -> Result<(), Failure> {
-    let upkeep = args.which.open(Purpose::Change, clock).await?;
+async fn migrate(args: &MigrateArgs, upkeep: &Upkeep) -> Result<(), Failure> {
     let outcome = upkeep.migrate(args.keep_beside).await;
     upkeep.finish().await;
-    let migrated = outcome.map_err(index_upkeep::failed(&upkeep))?;
+    let migrated = outcome.map_err(index_upkeep::failed(upkeep))?;
     if args.which.json {
         output::json(&migrated);
     } else {
@@ -243,8 +251,8 @@ fn describe(survey: &Survey) -> Vec<String> {
         (count, Some(seq)) => format!(" ({count}, commit {seq})"),
         (count, None) => format!(" ({count})"),
     };
-    let bytes = units::bytes(survey.bytes);
-    vec![format!("{}: {}{shards}, {} entries, {bytes}", survey.source, survey.layout, survey.entries)]
+    let (entries, bytes) = (units::count(survey.entries, "entry"), units::bytes(survey.bytes));
+    vec![format!("{}: {}{shards}, {entries}, {bytes}", survey.source, survey.layout)]
 }
 
 /// Returns the lines that say what is wrong.
@@ -260,7 +268,12 @@ fn findings(finding: &Finding) -> Vec<String> {
 
 fn conclude(migrated: &Migrated) -> String {
     let Migrated { source, shards, commit_seq, beside, monolith_is_empty } = migrated;
-    let kept = if *beside == 0 { String::new() } else { format!(", {beside} files are seen by bayou only") };
+    let kept = match beside {
+        0 => String::new(),
+        1 => ", 1 file is seen by bayou only".to_owned(),
+        count => format!(", {count} files are seen by bayou only"),
+    };
+    let shards = units::count(*shards, "shard");
     let monolith = if *monolith_is_empty { "is empty now" } else { "says the same as the shards" };
-    format!("{source}: {shards} shards, commit {commit_seq}{kept}; the old monolith {monolith}")
+    format!("{source}: {shards}, commit {commit_seq}{kept}; the old monolith {monolith}")
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use bayou_test_server::{Options, S3Server};
 use serde_json::Value;
 
 use crate::person::{Person, write};
@@ -75,7 +76,7 @@ fn a_damaged_index_is_rebuilt() {
 fn a_monolith_is_migrated_once() {
     let person = with_two_files();
     let source = person.source();
-    person.run(&["index", "migrate", &source]).says(&["1 shards, commit 1"]);
+    person.run(&["index", "migrate", &source]).says(&["1 shard, commit 1"]);
     person.run(&["index", "show", &source]).says(&["shards (1, commit 1), 2 entries"]);
     person.run(&["index", "migrate", &source]).fails_with(2, &["sharded already"]);
     person.mount(&source, &[]);
@@ -83,4 +84,59 @@ fn a_monolith_is_migrated_once() {
     person.umount().says(&[]);
     let shown = json(&person, &["index", "show", &source, "--json"]);
     assert_eq!((&shown["entries"], &shown["commit_seq"]), (&3.into(), &2.into()));
+}
+
+#[test]
+fn every_command_works_on_an_s3_bucket_as_well() {
+    let server = S3Server::start(Options::default());
+    let person = Person::at(&server);
+    let source = "s3://bucket/data";
+    for key in ["audit/a", "src/main.rs", "infra/audit/b"] {
+        server.put_object("bucket", &format!("data/{key}"), "x");
+    }
+    person.run(&["index", "show", source]).says(&["s3://bucket/data: no index"]);
+    person.run(&["index", "rebuild", source]).says(&["objects that no entry names: 3", "3 entries"]);
+    person.run(&["index", "verify", source]).says(&["The index is true"]);
+    server.put_object("bucket", "data/audit/a", "changed");
+    let untrue = person.run(&["index", "verify", source]);
+    assert_eq!(untrue.code, 2, "{untrue:?}");
+    assert!(untrue.out.contains("entries of an older version than the object: 1\n  audit/a\n"), "{untrue:?}");
+    person.run(&["index", "verify", source, "--repair"]).says(&["Repaired"]);
+    person.run(&["index", "migrate", source]).fails_with(2, &["infra/audit/b, src/main.rs", "--keep-beside"]);
+    person.run(&["index", "migrate", source, "--keep-beside"]).says(&["2 files are seen by bayou only"]);
+    person.run(&["index", "show", source]).says(&["shards (1, commit 1), 3 entries"]);
+    person.run(&["index", "verify", source]).says(&["The index is true"]);
+    let part = &[source, "--namespace", "infra"];
+    person.run(&[&["index", "show"], &part[..]].concat()).says(&["s3://bucket/data/infra: no index"]);
+    let untrue = person.run(&[&["index", "verify"], &part[..]].concat());
+    assert!(
+        untrue.err.contains("`bayou index verify s3://bucket/data --namespace infra --repair`"),
+        "{untrue:?}"
+    );
+    person.run(&[&["index", "verify", "--repair"], &part[..]].concat()).says(&["1 entry", "Repaired"]);
+}
+
+#[test]
+fn a_bucket_without_an_index_gets_one_when_it_is_repaired() {
+    let person = Person::new();
+    let source = person.source();
+    person.run(&["index", "verify", &source]).says(&["no index", "The index is true"]);
+    person.run(&["index", "verify", &source, "--repair"]).says(&["no index", "The index is true"]);
+    write(person.bucket("a"), b"x");
+    let repaired = person.run(&["index", "verify", &source, "--repair"]);
+    repaired.says(&["1 entry", "objects that no entry names: 1\n  a\n", "Repaired"]);
+    person.run(&["index", "verify", &source]).says(&["1 entry", "The index is true"]);
+}
+
+#[test]
+fn what_is_shown_is_named_as_people_name_files() {
+    let person = with_two_files();
+    let source = person.source();
+    for words in [["audit", "audit/a"], ["audit/", "audit/b"]] {
+        person.run(&[&["index", "show", &source], &words[..]].concat()).says(&["audit/a\n", "audit/b\n"]);
+    }
+    for missing in ["aud", "audit/a/", "/audit"] {
+        let said = person.run(&["index", "show", &source, "audit/b", missing]);
+        said.fails_with(2, &[&format!("names neither {missing:?} nor anything below it")]);
+    }
 }

@@ -21,7 +21,7 @@ mod repair;
 mod survey;
 
 pub use migrate::Migrated;
-pub use survey::{Finding, Problem, Survey};
+pub use survey::{Finding, Problem, Survey, is_at_or_below};
 
 /// Looks after the index of one bucket.
 pub struct Upkeep {

@@ -46,11 +46,13 @@ impl Upkeep {
 
     async fn attempt(&self, lock: &Held, damage: Damage) -> Result<Survey> {
         let now = Timestamp::from(self.clock.now());
-        let Some(mut index) = self.read(damage).await? else {
-            let entries = self.build(lock, now).await?;
-            return Ok(Survey { entries, ..self.show().await? });
-        };
+        let index = self.read(damage).await?;
         let objects = self.objects().await?;
+        let Some(mut index) = index else {
+            let findings = self.findings(None, &objects).await?;
+            self.build(lock, now).await?;
+            return Ok(Survey { findings, ..self.show().await? });
+        };
         let mut survey = self.summary(Some(&index));
         survey.findings = self.findings(Some(&index), &objects).await?;
         let named = |problem: Problem| {
@@ -77,11 +79,11 @@ impl Upkeep {
     }
 
     /// Builds the index of a bucket that has none from the objects and what they say of
-    /// themselves. Returns how many there are.
-    async fn build(&self, lock: &Held, now: Timestamp) -> Result<u64> {
+    /// themselves.
+    async fn build(&self, lock: &Held, now: Timestamp) -> Result<()> {
         let mut index = discover::discover(&*self.store, discover::Publish::No, now).await?;
         if index.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         let keys: Vec<String> = index.entries().map(|(key, _)| key.to_owned()).collect();
         for (key, meta) in self.ask(keys).await? {
@@ -91,8 +93,7 @@ impl Upkeep {
             }
         }
         lock.check().await?;
-        index.publish(&*self.store, now, lock).await?;
-        Ok(index.len() as u64)
+        index.publish(&*self.store, now, lock).await
     }
 
     async fn ask(&self, keys: Vec<String>) -> Result<Vec<(String, Option<ObjectMeta>)>> {

@@ -96,6 +96,13 @@ impl Problem {
     }
 }
 
+/// Returns whether a key is the file at a path, or a file below the folder at it. A path that
+/// ends in `/` is a folder.
+pub fn is_at_or_below(path: &str, key: &str) -> bool {
+    let folder = path.strip_suffix('/').unwrap_or(path);
+    path == key || key.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
 impl Upkeep {
     /// Returns what is in the index; the objects are not looked at.
     pub async fn show(&self) -> Result<Survey> {
@@ -103,14 +110,10 @@ impl Upkeep {
         Ok(self.summary(index.as_ref()))
     }
 
-    /// Returns the entries of some keys, or of all, in order.
-    pub async fn entries(&self, keys: &[String]) -> Result<Vec<(String, Entry)>> {
+    /// Returns the entries at or below some paths, or all, in order.
+    pub async fn entries(&self, paths: &[String]) -> Result<Vec<(String, Entry)>> {
         let Some(index) = self.read(Damage::Fails).await? else { return Ok(Vec::new()) };
-        let is_wanted = |key: &str| {
-            let is_below =
-                |folder: &String| key.strip_prefix(&**folder).is_some_and(|rest| rest.starts_with('/'));
-            keys.is_empty() || keys.iter().any(|wanted| *wanted == key || is_below(wanted))
-        };
+        let is_wanted = |key: &str| paths.is_empty() || paths.iter().any(|path| is_at_or_below(path, key));
         let mut entries: Vec<_> = index
             .entries()
             .filter(|(key, _)| is_wanted(key))
