@@ -106,6 +106,15 @@ impl Cache {
         Tally { names, bytes }
     }
 
+    /// Returns the number of files that the index names, as far as it was read.
+    pub fn indexed(&self) -> u64 {
+        let names = self.names.read();
+        let is_removed = |row: &Tombstone| row.indexed.is_some() && !row.folder;
+        let removed = names.tombstones().filter(|(path, row)| is_removed(row) && names.name(path).is_none());
+        let named = names.all().filter(|(_, name)| name.remote.is_some());
+        (removed.count() + named.count()) as u64
+    }
+
     /// Returns the names of conflict copies, with the names they were made beside.
     pub fn conflicts(&self) -> Vec<(Path, Path)> {
         let names = self.names.read();

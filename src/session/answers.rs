@@ -176,7 +176,7 @@ impl Answers {
             cached_bytes: cache.local_bytes(),
             cache_limit_bytes: cache.options().limit_bytes,
             cache_dir: cache.folder().to_owned(),
-            index_entries: health.entries,
+            index_entries: cache.indexed() + health.refused.len() as u64,
             last_pull: health.last_pull.map(|time| time.to_string()),
             last_error: health.last_error,
             offline_since: health.offline_since.map(|time| time.to_string()),

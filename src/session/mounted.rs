@@ -234,6 +234,7 @@ impl Mounted {
                 () = signals.next() => drop(give_up.send_replace(true)),
             }
         };
+        opened::rest(&self.answers.opened, &self.clock).await;
         opened::leave_lock(&self.answers.opened, &self.clock).await;
         let cache = &self.answers.opened.cache;
         let kept = opened::dirty(cache);

@@ -171,6 +171,20 @@ fn size_options(folder: &Path, options: &SessionOptions) -> CacheOptions {
     CacheOptions { folder: folder.to_owned(), limit_bytes, min_free_bytes }
 }
 
+/// Does what is to be done when all is pushed and nothing follows, unless that takes too long.
+pub(super) async fn rest(opened: &Opened, clock: &SharedClock) {
+    if !opened.cache.nothing_pending() {
+        return;
+    }
+    let rest = tokio::select! {
+        rest = opened.sync.bring_up_monolith() => rest.map_err(|failed| crate::sync::describe(&failed)),
+        () = clock.sleep(LOCK_PATIENCE) => Err("it took too long".to_owned()),
+    };
+    if let Err(error) = rest {
+        tracing::warn!(error, "The old monolith of the bucket is not what the shards say");
+    }
+}
+
 /// Returns when the bucket's lock is given back, or when that takes too long: it is dead by
 /// itself soon then.
 pub(super) async fn leave_lock(opened: &Opened, clock: &SharedClock) {

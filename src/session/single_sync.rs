@@ -25,6 +25,7 @@ pub async fn sync(
     let opened = opened::open(&options, &folders, &context, &clock).await?;
     let pulled = opened.sync.last_started();
     let outcome = exchange(&opened, direction, pulled, &progress).await;
+    opened::rest(&opened, &clock).await;
     opened::leave_lock(&opened, &clock).await;
     opened.cache.fold_catalog().map_err(|error| failures::of_cache(&error))?;
     outcome

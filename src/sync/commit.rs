@@ -161,7 +161,6 @@ impl SyncService {
         // A tree that was not up to the index before is not up to it now.
         let was_applied = self.cache.applied_fingerprint() == before;
         let fingerprint = index.fingerprint();
-        self.health.lock().entries = index.len() as u64;
         if index.layout() == Layout::Shards {
             self.committed_shards.lock().clone_from(&fingerprint);
         }

@@ -125,8 +125,6 @@ pub struct Health {
     pub offline_since: Option<Timestamp>,
     /// Keys of the index that cannot be files here.
     pub refused: Vec<String>,
-    /// Entries of the index.
-    pub entries: u64,
 }
 
 /// Keeps one cache and one bucket in step.

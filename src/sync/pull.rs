@@ -186,7 +186,6 @@ impl SyncService {
     }
 
     async fn apply(&self, index: &RemoteIndex, changed: &Changed) -> Result<SyncReport> {
-        self.health.lock().entries = index.len() as u64;
         if changed.is_everything() {
             self.cache.begin_showing_all();
         }

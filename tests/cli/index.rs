@@ -87,6 +87,51 @@ fn a_monolith_is_migrated_once() {
 }
 
 #[test]
+fn who_leaves_a_migrated_bucket_leaves_no_old_monolith_that_misleads() {
+    let person = with_two_files();
+    let source = person.source();
+    person.run(&["index", "migrate", &source]).says(&[]);
+    let monolith = || fs::read_to_string(person.bucket(".datastore-index.json")).unwrap();
+    person.mount(&source, &["--write-back=1h"]);
+    write(person.mnt("audit/umounted"), b"x");
+    person.umount().says(&["Flushed 1 file"]);
+    person.run(&["index", "verify", &source]).says(&["The index is true"]);
+    assert!(monolith().contains("audit/umounted"));
+    person.mount(&source, &["--write-back=1h"]);
+    write(person.mnt("audit/synced"), b"x");
+    person.kill_daemon();
+    person.umount().says(&["had died"]);
+    person.run(&["sync", &source]).says(&["Pushed 1 file"]);
+    person.run(&["index", "verify", &source]).says(&["The index is true"]);
+    assert!(monolith().contains("audit/synced"));
+}
+
+#[test]
+fn a_mount_that_reads_little_of_the_index_knows_how_many_entries_it_has() {
+    let person = with_two_files();
+    let source = person.source();
+    fs::create_dir(person.bucket("logs")).unwrap();
+    write(person.bucket("logs/a"), b"one");
+    person.run(&["index", "verify", &source, "--repair"]).says(&["Repaired"]);
+    person.run(&["index", "migrate", &source]).says(&["2 shards"]);
+    for entries in 3..5 {
+        person.mount(&source, &["--write-back=1h"]);
+        assert_eq!(person.status()["index_entries"], entries);
+        write(person.mnt(&format!("audit/{entries}")), b"x");
+        assert_eq!(person.status()["index_entries"], entries, "it is not in the index yet");
+        person.run(&["sync", &person.path("mnt")]).says(&["Pushed 1 file"]);
+        assert_eq!(person.status()["index_entries"], entries + 1);
+        person.umount().says(&[]);
+    }
+    person.mount(&source, &["--write-back=1h"]);
+    fs::remove_file(person.mnt("logs/a")).unwrap();
+    assert_eq!(person.status()["index_entries"], 5, "it is in the index still");
+    person.run(&["sync", &person.path("mnt")]).says(&["Removed 1 file"]);
+    assert_eq!(person.status()["index_entries"], 4);
+    person.umount().says(&[]);
+}
+
+#[test]
 fn every_command_works_on_an_s3_bucket_as_well() {
     let server = S3Server::start(Options::default());
     let person = Person::at(&server);
