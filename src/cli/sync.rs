@@ -69,10 +69,30 @@ impl SyncArgs {
         let prefix = |text: &String| {
             let inside = mountpoint.and_then(|mountpoint| Path::new(text).strip_prefix(mountpoint).ok());
             let path = inside.and_then(Path::to_str).unwrap_or(text);
-            path.parse().map_err(|error: BadScope| Failure::new(FailureKind::Usage, error.to_string()))
+            path.parse().map_err(|error: BadScope| {
+                let message = match (&error, mountpoint) {
+                    (BadScope::Absolute { text }, Some(mountpoint)) => {
+                        format!("{text:?} is not in the mount on {}", mountpoint.display())
+                    }
+                    _ => error.to_string(),
+                };
+                Failure::new(FailureKind::Usage, message)
+            })
         };
         let prefixes = self.under.iter().map(prefix).collect::<Result<_, _>>()?;
         Ok(SyncContext { models: self.model.clone(), prefixes })
+    }
+}
+
+/// Adds how a folder is named that is a bucket, as people may have meant.
+fn or_a_bucket(failure: Failure, target: Option<&String>) -> Failure {
+    let folder = target.filter(|target| Path::new(target).is_dir());
+    match folder.and_then(|folder| arguments::source(folder).ok()) {
+        Some(source) if failure.kind == FailureKind::NotMounted => Failure {
+            message: format!("{}; if it is a bucket, name it {source}", failure.message),
+            ..failure
+        },
+        _ => failure,
     }
 }
 
@@ -83,7 +103,8 @@ pub(super) fn run(args: &SyncArgs, clock: SharedClock) -> Result<(), Failure> {
         Some(target) if target.contains("://") => sync_source(args, target, &folders, clock)?,
         target => {
             let path = PathBuf::from(target.as_deref().unwrap_or("."));
-            let (mountpoint, _) = status::mount_of(&folders, &path)?;
+            let (mountpoint, _) =
+                status::mount_of(&folders, &path).map_err(|failure| or_a_bucket(failure, target.as_ref()))?;
             let found = status::running_mount(&folders, &mountpoint)?;
             args.bucket.check_namespace(&found.record)?;
             let context = args.context(Some(&mountpoint))?;

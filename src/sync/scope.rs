@@ -44,6 +44,12 @@ pub enum BadScope {
         /// What was given.
         text: String,
     },
+    /// It begins with a slash.
+    #[error("{text:?} begins with a slash: paths in a bucket do not, write notes/2026")]
+    Absolute {
+        /// What was given.
+        text: String,
+    },
     /// It cannot be the path of a file or folder.
     #[error("{text:?} cannot be a path below the mount: it {reason}")]
     NoPath {
@@ -198,6 +204,9 @@ impl FromStr for KeyPrefix {
 
     /// Reads a path; one `/` at its end says that it is a folder, which makes no difference.
     fn from_str(text: &str) -> Result<Self, BadScope> {
+        if text.starts_with('/') {
+            return Err(BadScope::Absolute { text: text.to_owned() });
+        }
         let path = text.strip_suffix('/').unwrap_or(text);
         let admitted = DataKey::admit(path);
         admitted.map(Self).map_err(|reason| BadScope::NoPath { text: text.to_owned(), reason })

@@ -40,12 +40,15 @@ fn a_name_that_no_namespace_has_is_refused_with_the_rule() {
 #[test]
 fn a_path_that_is_none_is_refused_with_the_rule() {
     let person = Person::new();
-    for (path, rule) in
-        [("../x", "has a part . or .."), ("/notes", "has an empty part"), ("_index", "internal name")]
-    {
+    for (path, rule) in [
+        ("../x", "has a part . or .."),
+        ("/notes", "begins with a slash"),
+        ("a//b", "has an empty part"),
+        ("_index", "internal name"),
+    ] {
         let said = person.run(&["mount", "s3://bucket", "/mnt", "--under", path]);
         assert_eq!(said.code, 1, "{said:?}");
-        assert!(said.err.contains("cannot be a path below the mount") && said.err.contains(rule), "{said:?}");
+        assert!(said.err.contains(&format!("{path:?}")) && said.err.contains(rule), "{said:?}");
     }
 }
 
@@ -128,7 +131,13 @@ fn what_is_no_model_is_refused() {
         assert_eq!(said.code, 1, "{said:?}");
         assert!(said.err.contains("is not TYPE/ID"), "{said:?}");
     }
-    person.run(&["sync", &person.source(), "--under", "/notes"]).fails_with(1, &["\"/notes\"", "empty part"]);
+    person
+        .run(&["sync", &person.source(), "--under", "/notes"])
+        .fails_with(1, &["\"/notes\"", "begins with a slash"]);
+    person.mount(&person.source(), &[]);
+    let mnt = person.path("mnt");
+    let elsewhere = format!("\"/notes\" is not in the mount on {mnt}");
+    person.run(&["sync", &mnt, "--under", "/notes"]).fails_with(1, &[&elsewhere]);
 }
 
 #[test]

@@ -30,6 +30,19 @@ fn status_tells_dirty_from_clean_for_the_mount_and_for_each_file() {
 }
 
 #[test]
+fn a_folder_that_is_no_mount_may_be_meant_as_a_bucket() {
+    let person = Person::new();
+    let said = person.run(&["sync", "bucket"]);
+    said.fails_with(
+        3,
+        &["is not in a mount of bayou", &format!("if it is a bucket, name it {}", person.source())],
+    );
+    let said = person.run(&["sync"]);
+    said.fails_with(3, &["is not in a mount of bayou"]);
+    assert!(!said.err.contains("if it is a bucket"), "{said:?}");
+}
+
+#[test]
 fn a_mount_is_synced_from_inside_without_naming_it() {
     let person = Person::new();
     person.mount(&person.source(), &["--write-back=1h"]);
