@@ -38,7 +38,7 @@ struct ShowArgs {
     #[command(flatten)]
     which: WhichArgs,
     /// Show the entries of these files, or of all below these directories
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", help_heading = None)]
     paths: Vec<String>,
 }
 
@@ -48,11 +48,11 @@ struct ShowArgs {
     after_help = "Ends with 2 if the index is not true. Reads the index and lists the bucket; changes nothing without --repair.\n\nExample:\n  bayou index verify s3://bucket/team --repair"
 )]
 struct VerifyArgs {
-    #[command(flatten)]
-    which: WhichArgs,
     /// Make the index say what is so; no object is deleted
     #[arg(long)]
     repair: bool,
+    #[command(flatten)]
+    which: WhichArgs,
 }
 
 /// Build the index anew from the objects
@@ -69,11 +69,11 @@ struct RebuildArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  bayou index migrate s3://bucket/team")]
 struct MigrateArgs {
-    #[command(flatten)]
-    which: WhichArgs,
     /// Migrate although swamp has no shard for some files: only bayou sees them from then on
     #[arg(long)]
     keep_beside: bool,
+    #[command(flatten)]
+    which: WhichArgs,
 }
 
 /// Which index of which bucket.

@@ -41,11 +41,11 @@ struct StatusArgs {
     after_help = "A lock lapses by itself when its holder has stopped; break it only if that cannot be waited for, or if it cannot be read.\n\nExample:\n  bayou lock release s3://bucket/team --force"
 )]
 struct ReleaseArgs {
-    #[command(flatten)]
-    lock: WhichArgs,
     /// Break it; without this it is only said what would be broken
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    lock: WhichArgs,
 }
 
 /// Which lock of which bucket.

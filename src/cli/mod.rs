@@ -164,7 +164,7 @@ fn read_config(words: &[OsString]) -> Result<ConfigFile, NoCommand> {
         },
         Err(error) => failures::chain(FailureKind::Usage, &error),
     };
-    if words.get(1).is_some_and(|word| ["mount", "sync", "lock"].iter().any(|one| word == one)) {
+    if words.get(1).is_some_and(|word| ["mount", "sync", "lock", "index"].iter().any(|one| word == one)) {
         return Err(NoCommand::Bad(failure));
     }
     output::failure(&failure);
@@ -197,18 +197,40 @@ mod tests {
         command().debug_assert();
     }
 
+    /// Returns every command with its words, those of commands included.
+    fn all_below(words: &str, command: &Command) -> Vec<(String, Command)> {
+        let below = |sub: &Command| {
+            let words = format!("{words} {}", sub.get_name());
+            [vec![(words.clone(), sub.clone())], all_below(&words, sub)].concat()
+        };
+        command.get_subcommands().flat_map(below).collect()
+    }
+
     #[test]
     fn each_help_ends_with_an_example_that_is_itself_understood() {
-        for sub in command().get_subcommands() {
+        for (words, sub) in all_below("bayou", &command()) {
             let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
             let example = help.lines().last().unwrap_or_default().trim().to_owned();
-            assert!(
-                example.starts_with(&format!("bayou {}", sub.get_name())),
-                "{}: {example:?}",
-                sub.get_name()
-            );
+            assert!(example.starts_with(&words), "{words}: {example:?}");
             let words = example.split(" > ").next().unwrap_or_default().split_whitespace();
             assert!(command().try_get_matches_from(words).is_ok(), "{example:?}");
+        }
+    }
+
+    #[test]
+    fn a_heading_of_the_help_has_only_what_belongs_below_it() {
+        use clap::Args;
+        let ids = |command: Command| -> Vec<String> {
+            command.get_arguments().map(|arg| arg.get_id().to_string()).collect()
+        };
+        let mut belong = ids(arguments::BucketArgs::augment_args(Command::new("bucket")));
+        belong.extend(ids(arguments::CacheArgs::augment_args(Command::new("cache"))));
+        belong.push("under".to_owned());
+        for (words, sub) in all_below("bayou", &command()) {
+            for arg in sub.get_arguments() {
+                let is_below = matches!(arg.get_help_heading(), Some("Bucket" | "Cache"));
+                assert!(!is_below || belong.contains(&arg.get_id().to_string()), "{words}: {}", arg.get_id());
+            }
         }
     }
 

@@ -46,13 +46,13 @@ pub(super) struct SyncArgs {
     /// Print JSON with stable keys
     #[arg(long)]
     json: bool,
+    /// Log more; twice: everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
     #[command(flatten)]
     bucket: BucketArgs,
     #[command(flatten)]
     cache: CacheArgs,
-    /// Log more; twice: everything
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    verbose: u8,
 }
 
 impl SyncArgs {

@@ -126,6 +126,9 @@ fn a_configuration_file_that_is_wrong_is_named_with_what_is_wrong() {
         assert_ne!(said.code, 1, "a mount can be left with any configuration: {said:?}");
     }
     person.configure("cash-size = 1");
+    for command in [&["sync"][..], &["lock", "status"], &["index", "verify"]] {
+        person.run(&[command, &[&person.source()]].concat()).fails_with(1, &["\"cash-size\"", &file]);
+    }
     let said = person.run(&["umount", "/no/such/mount"]);
     assert_eq!(said.code, 3, "a mount can be left with any configuration: {said:?}");
     assert!(said.err.contains("cash-size"), "{said:?}");
