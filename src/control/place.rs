@@ -8,13 +8,16 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::os::durable_file;
 use crate::session::folders::Folders;
+
+/// How long a mount may take to make room for a connection.
+const ROOM: Duration = Duration::from_secs(1);
 
 /// What a running mount is, as the note beside its socket says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,15 +155,16 @@ fn answering(note: &Path) -> Option<Found> {
     }
 }
 
-/// Connects, or fails at once if nobody takes the connections that wait already.
+/// Connects, or fails soon if nobody takes the connections that wait already.
 fn connect(socket: &Path) -> io::Result<UnixStream> {
+    use rustix::net::sockopt::{Timeout, set_socket_timeout};
     use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
+    let stream = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    // Connecting to a socket of this kind waits only where there is no room, and as sending does.
+    set_socket_timeout(&stream, Timeout::Send, Some(ROOM))?;
     rustix::net::connect(&stream, &SocketAddrUnix::new(socket)?)?;
-    let stream = UnixStream::from(stream);
-    stream.set_nonblocking(false)?;
-    Ok(stream)
+    Ok(UnixStream::from(stream))
 }
 
 fn is_nobody(error: &io::Error) -> bool {

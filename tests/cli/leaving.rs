@@ -118,6 +118,7 @@ fn a_process_that_takes_no_connection_any_more_holds_no_command() {
     let second = person.run(&["mount", &person.source(), &person.path("other")]);
     second.fails_with(2, &[&format!("process {pid}")]);
     stopped.go_on();
+    wait_until("it takes connections", || person.run(&["status", &mnt]).code == 0);
     person.umount().says(&["everything was in"]);
     wait_until("the process has ended", || !is_alive(pid));
 }
