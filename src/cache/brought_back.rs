@@ -12,9 +12,9 @@ use super::rows::{Ino, Name, Path, RowOp};
 impl Cache {
     /// Remembers which path a file had that others took from it while it is open.
     pub(super) fn remember_taken(names: &mut Names, ino: Ino, path: &Path) {
-        if let Ok(inode) = names.inode_mut(ino)
-            && inode.opens > 0
-        {
+        let Ok(inode) = names.inode_mut(ino) else { return };
+        inode.parted = true;
+        if inode.opens > 0 && inode.path.is_none() {
             inode.taken_path = Some(Path::clone(path));
         }
     }

@@ -205,6 +205,7 @@ mod tests {
             atime: None,
             xattrs: [("user.a".to_owned(), vec![0, 255])].into(),
             stamp: Stamp { content: 2, meta: 1 },
+            link: None,
             content: Some(ContentId("c1".into())),
             source: None,
             local: false,
@@ -212,6 +213,7 @@ mod tests {
             path: None,
             opens: 0,
             lookups: 0,
+            parted: false,
             taken_path: None,
         }
     }

@@ -110,7 +110,9 @@ impl Cache {
     fn drop_clean(&self, clean: &CleanContent) -> Result<()> {
         let mut names = self.names.write();
         let Ok(inode) = names.inode(clean.ino) else { return Ok(()) };
-        let still = inode.path.as_ref().is_some_and(|path| is_droppable(&names, path, inode));
+        let is_own = |path: &str| names.name(path).is_some_and(|name| name.ino == clean.ino);
+        let object = inode.equal_object().filter(|object| is_own(&object.key));
+        let still = object.is_some_and(|object| is_droppable(&names, &object.key, inode));
         if !still || inode.content.as_ref() != Some(&clean.id) {
             return Ok(());
         }

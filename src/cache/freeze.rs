@@ -9,12 +9,17 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use super::Cache;
 use super::content::ReadOutcome;
 use super::error::{CacheError, Result};
 use super::ranges::RangeSet;
 use super::rows::{ContentRow, Ino, Stamp};
+use crate::model::content_hash::ContentHash;
+
+/// How many bytes of a file are hashed at once.
+const HASHED_AT_ONCE: u64 = 1 << 20;
 
 /// How the names of private copies begin.
 pub(super) const FROZEN: &str = "frozen-";
@@ -36,6 +41,18 @@ impl UploadSource {
         let mut bytes = vec![0; (range.end - range.start) as usize];
         self.file.read_exact_at(&mut bytes, range.start).map_err(CacheError::io("Reading", &self.path))?;
         Ok(bytes.into())
+    }
+
+    /// Returns the hash of all of it.
+    pub async fn hash(&self) -> Result<ContentHash> {
+        let (mut hash, mut at) = (Sha256::new(), 0);
+        while at < self.len {
+            let end = self.len.min(at + HASHED_AT_ONCE);
+            hash.update(self.read(at..end)?);
+            at = end;
+            tokio::task::yield_now().await;
+        }
+        Ok(ContentHash::from_bytes(hash.finalize().into()))
     }
 }
 

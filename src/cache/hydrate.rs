@@ -352,7 +352,9 @@ impl Cache {
         let names = self.names.read();
         let inode = names.inode(ino)?;
         let source = inode.source.clone().ok_or(CacheError::Gone(ino))?;
-        Ok((inode.path.clone().unwrap_or_else(|| Path::clone(&source.key)), source))
+        let is_own = names.name(&source.key).is_some_and(|name| name.ino == ino);
+        let path = inode.path.clone().filter(|_| !is_own);
+        Ok((path.unwrap_or_else(|| Path::clone(&source.key)), source))
     }
 
     /// Notes the version that an answer told of an entry that had none.

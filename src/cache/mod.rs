@@ -41,6 +41,7 @@ pub mod listing;
 pub mod names;
 pub mod open;
 pub mod origin;
+mod pull_links;
 pub mod pull_state;
 pub mod push_state;
 pub mod ranges;
@@ -214,7 +215,8 @@ impl Cache {
 
     /// Notes a group of changes and applies it to the tree. An inode that is noted as gone
     /// stays in memory: the kernel may still use it, and who commits drops it when unused.
-    fn commit(&self, names: &mut Names, group: Vec<RowOp>) -> Result<()> {
+    fn commit(&self, names: &mut Names, mut group: Vec<RowOp>) -> Result<()> {
+        names.keep_linked(&mut group);
         self.catalog.note(&group)?;
         let now = self.clock.instant();
         for op in group {

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
 use super::error::{CacheError, Result};
-use super::links::Subfolders;
-use super::rows::{ContentId, Ino, Inode, Kind, Name, Nanos, Path, ROOT, RowOp, Rows, Stamp, Tombstone};
+use super::links::Links;
+use super::rows::{ContentId, Ino, Inode, Name, Nanos, Path, ROOT, RowOp, Rows, Stamp, Tombstone};
 use crate::model::key::{MAX_KEY_BYTES, Refusal, check_path};
 
 /// Inode numbers below this are never given to files.
@@ -40,7 +40,7 @@ pub struct Names {
     next_ino: Ino,
     bytes: u64,
     files: u64,
-    pub(super) subfolders: Subfolders,
+    pub(super) links: Links,
     /// Longest path that still fits into a key, in bytes.
     pub(super) longest_path: usize,
     /// The part of the tree that is held; `None`: all of it.
@@ -62,11 +62,14 @@ impl Names {
             next_ino,
             bytes: 0,
             files: 0,
-            subfolders: Subfolders::default(),
+            links: Links::default(),
             longest_path: MAX_KEY_BYTES,
             within: None,
         };
-        tree.inodes.entry(ROOT).or_insert_with(root_inode);
+        for (ino, inode) in &tree.inodes {
+            tree.links.regroup(*ino, None, inode.link.as_ref());
+        }
+        tree.inodes.entry(ROOT).or_insert_with(Inode::root);
         tree.names.insert(Path::from(""), Name { pushed: Some(Stamp::default()), ..Name::new_here(ROOT) });
         for (path, name) in rows.names {
             if tree.inodes.contains_key(&name.ino) {
@@ -79,7 +82,10 @@ impl Names {
             root.path = Some(Path::from(""));
         }
         let orphans = tree.inodes.extract_if(|_, inode| inode.path.is_none());
-        leftover.extend(orphans.map(|(ino, _)| RowOp::NoInode(ino)));
+        for (ino, inode) in orphans.collect::<Vec<_>>() {
+            tree.links.regroup(ino, inode.link.as_ref(), None);
+            leftover.push(RowOp::NoInode(ino));
+        }
         (tree, leftover)
     }
 
@@ -104,7 +110,8 @@ impl Names {
         match op {
             RowOp::Inode(ino, row) => self.put_inode(ino, *row, now),
             RowOp::NoInode(ino) => {
-                self.inodes.remove(&ino);
+                let gone = self.inodes.remove(&ino);
+                self.links.regroup(ino, gone.and_then(|inode| inode.link).as_ref(), None);
             }
             RowOp::Name(path, row) => self.put_name(path, *row, now),
             RowOp::NoName(path) => self.remove_name(&path),
@@ -122,19 +129,21 @@ impl Names {
 
     fn put_inode(&mut self, ino: Ino, mut row: Inode, now: Instant) {
         // A row may be a copy of another inode's: what is kept in memory only is this one's.
-        (row.path, row.opens, row.lookups, row.taken_path) = (None, 0, 0, None);
+        (row.path, row.opens, row.lookups, row.taken_path, row.parted) = (None, 0, 0, None, false);
         if let Some(old) = self.inodes.get(&ino) {
             row.path.clone_from(&old.path);
             row.opens = old.opens;
             row.lookups = old.lookups;
             row.taken_path.clone_from(&old.taken_path);
+            row.parted = old.parted;
             if old.path.is_some() {
                 self.bytes = self.bytes - counted(old) + counted(&row);
             }
         }
-        let path = row.path.clone();
-        self.inodes.insert(ino, row);
-        if let Some(path) = path {
+        let group = row.link.clone();
+        let old = self.inodes.insert(ino, row);
+        self.links.regroup(ino, old.and_then(|old| old.link).as_ref(), group.as_ref());
+        for path in self.names_of(ino) {
             self.refresh_pending(&path, now);
         }
     }
@@ -144,10 +153,10 @@ impl Names {
             self.remove_name(&path);
         }
         if !self.names.contains_key(&path) && self.inodes.get(&row.ino).is_some_and(Inode::is_folder) {
-            self.subfolders.add(&path);
+            self.links.add_folder(&path);
         }
         if let Some(inode) = self.inodes.get_mut(&row.ino)
-            && inode.path.replace(Path::clone(&path)).is_none()
+            && self.links.add_name(row.ino, inode, &path)
         {
             self.bytes += counted(inode);
             self.files += u64::from(!inode.is_folder());
@@ -159,12 +168,11 @@ impl Names {
     fn remove_name(&mut self, path: &str) {
         let Some(name) = self.names.remove(path) else { return };
         if self.inodes.get(&name.ino).is_some_and(Inode::is_folder) {
-            self.subfolders.remove(path);
+            self.links.remove_folder(path);
         }
         if let Some(inode) = self.inodes.get_mut(&name.ino)
-            && inode.path.as_deref() == Some(path)
+            && self.links.remove_name(name.ino, inode, path)
         {
-            inode.path = None;
             self.bytes -= counted(inode);
             self.files -= u64::from(!inode.is_folder());
         }
@@ -199,8 +207,8 @@ impl Names {
         inode.stamp.content += 1;
         inode.mtime = mtime;
         inode.ctime = mtime;
-        if let Some(pending) = inode.path.as_ref().and_then(|path| self.pending.get_mut(path)) {
-            pending.last = now;
+        for path in self.names_of(ino) {
+            self.pending.get_mut(&path).into_iter().for_each(|pending| pending.last = now);
         }
     }
 
@@ -280,29 +288,6 @@ impl Names {
     }
 }
 
-fn root_inode() -> Inode {
-    Inode {
-        kind: Kind::Folder,
-        mode: 0o755,
-        uid: None,
-        gid: None,
-        size: 0,
-        mtime: 0,
-        ctime: 0,
-        atime: None,
-        xattrs: BTreeMap::new(),
-        stamp: Stamp::default(),
-        content: None,
-        source: None,
-        local: false,
-        implied: true,
-        path: None,
-        opens: 0,
-        lookups: 0,
-        taken_path: None,
-    }
-}
-
 fn counted(inode: &Inode) -> u64 {
     if inode.is_folder() { 0 } else { inode.size }
 }
@@ -319,6 +304,7 @@ pub fn split(path: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::Kind;
     use super::*;
     use crate::os::clock::{Clock, SystemClock};
 
@@ -328,7 +314,7 @@ mod tests {
         for path in paths {
             let ino = names.fresh_ino();
             let kind = if path.ends_with('/') { Kind::Folder } else { Kind::File };
-            let inode = Inode { kind, size: 10, implied: false, ..root_inode() };
+            let inode = Inode { kind, size: 10, implied: false, ..Inode::root() };
             names.apply(RowOp::Inode(ino, Box::new(inode)), now);
             names.apply(RowOp::Name(path.trim_end_matches('/').into(), Box::new(Name::new_here(ino))), now);
         }

@@ -75,6 +75,7 @@ impl Cache {
         }
         let listed: HashSet<&str> = folders.iter().map(|(path, _)| path.as_str()).collect();
         self.forget_folders_not_in(&listed)?;
+        self.take_over_groups(files)?;
         let named: HashSet<&str> = files.iter().map(|(key, _)| key.as_str()).collect();
         let known = |path: &str| !covers(path) || named.contains(path);
         for some in files.chunks(ROWS_A_HOLD) {
@@ -153,7 +154,8 @@ impl Cache {
         }
         let same = |known: &Option<Remote>| known.as_ref().is_some_and(|known| known.is_same_as(&remote));
         if same(&name.remote) || (!names.is_dirty(&path) && same(&name.base)) {
-            return self.apply_same(names, &path, entry, remote);
+            self.apply_same(names, &path, entry, remote)?;
+            return self.follow_link(names, &path, entry);
         }
         if is_published(name, inode, &remote) {
             let conflict_of = name.conflict_of.clone();
@@ -209,11 +211,15 @@ impl Cache {
     ) -> Result<()> {
         let mut group = Vec::new();
         let inode = inode_of(path, entry, &remote);
+        let linked = names.file_of_group(path, entry, &remote);
         if !self.imply_folders(names, path, inode.mtime, &mut group) {
             pulled.shadowed += 1;
             return Ok(());
         }
         pulled.added += 1;
+        if let Some(ino) = linked {
+            return self.join(names, path, (ino, &remote), group);
+        }
         let ino = names.fresh_ino();
         let name = clean_name(ino, &remote, inode.stamp);
         group.push(RowOp::Inode(ino, Box::new(inode)));
@@ -230,15 +236,22 @@ impl Cache {
         remote: Remote,
     ) -> Result<()> {
         let old = names.at(path)?.0.ino;
-        let inode = inode_of(path, entry, &remote);
-        let ino = names.fresh_ino();
-        let name = clean_name(ino, &remote, inode.stamp);
-        let group = vec![
-            RowOp::Inode(ino, Box::new(inode)),
-            RowOp::Name(Path::clone(path), Box::new(name)),
-            RowOp::NoInode(old),
-        ];
-        self.commit(names, group)?;
+        // Callers go on with a clean name.
+        let is_clean = |ino: &Ino| names.names_of(*ino).iter().all(|other| !names.is_dirty(other));
+        if let Some(ino) = names.file_of_group(path, entry, &remote).filter(is_clean) {
+            self.join(names, path, (ino, &remote), vec![RowOp::NoInode(old)])?;
+        } else {
+            let inode = inode_of(path, entry, &remote);
+            let ino = names.fresh_ino();
+            let name = clean_name(ino, &remote, inode.stamp);
+            let group = vec![
+                RowOp::Inode(ino, Box::new(inode)),
+                RowOp::Name(Path::clone(path), Box::new(name)),
+                RowOp::NoInode(old),
+            ];
+            self.commit(names, group)?;
+        }
+        self.tell(Seen::Attributes(old));
         Self::remember_taken(names, old, path);
         self.tell_entry(names, path);
         self.drop_if_unused(names, old);
@@ -269,6 +282,7 @@ impl Cache {
         self.commit(&mut names, vec![RowOp::NoName(Path::clone(path)), RowOp::NoInode(ino)])?;
         Self::remember_taken(&mut names, ino, path);
         self.tell_entry(&names, path);
+        self.tell(Seen::Attributes(ino));
         self.drop_if_unused(&mut names, ino);
         self.prune_folders(&mut names, path)
     }
@@ -295,12 +309,13 @@ pub(super) fn inode_of(path: &Path, entry: &Entry, remote: &Remote) -> Inode {
     let mut inode =
         Inode { size: remote.size, stamp, source: Some(source), ..Inode::new(kind, node, modified) };
     set_attributes(&mut inode, entry);
+    inode.link.clone_from(&entry.link);
     inode
 }
 
 /// Returns what an entry is. A special file has no bytes; where there are some, somebody wrote
 /// an ordinary file over it.
-fn kind_of(entry: &Entry) -> Kind {
+pub(super) fn kind_of(entry: &Entry) -> Kind {
     let special = entry.special.filter(|_| entry.size == Some(0));
     match (&entry.symlink, special) {
         (Some(target), _) => Kind::Symlink(target.clone()),

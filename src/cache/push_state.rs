@@ -126,7 +126,7 @@ impl Cache {
     pub fn file_state(&self, path: &str) -> Option<FileState> {
         let names = self.names.read();
         let (name, inode) = names.at(path).ok()?;
-        let path = inode.path.clone()?;
+        let path = names.names.get_key_value(path).map(|(path, _)| Path::clone(path))?;
         Some(FileState { name: name.clone(), inode: inode.clone(), dirty: names.is_dirty(&path), path })
     }
 
@@ -183,7 +183,8 @@ impl Cache {
         let names = self.names.read();
         let needs = |ino: &Ino| {
             let Ok(inode) = names.inode(*ino) else { return false };
-            let elsewhere = inode.path.as_deref() != Some(key) && (inode.path.is_some() || inode.opens > 0);
+            let is_own = names.name(key).is_some_and(|name| name.ino == *ino);
+            let elsewhere = !is_own && (inode.path.is_some() || inode.opens > 0);
             inode.is_file() && elsewhere && inode.source.as_ref().is_some_and(|source| *source.key == *key)
         };
         names.inode_numbers().filter(needs).collect()

@@ -38,7 +38,12 @@ impl Cache {
             let local = check_rename(&names, &from, &to, replace)?;
             (from, to, local)
         };
-        if from == to {
+        let same_file = {
+            let names = self.names.read();
+            let ino = |path: &Path| names.name(path).map(|name| name.ino);
+            ino(&from) == ino(&to)
+        };
+        if same_file {
             return Ok(());
         }
         let _token = self.begin_change_of(local)?;

@@ -28,6 +28,9 @@ pub type Nanos = i64;
 #[serde(transparent)]
 pub struct ContentId(pub Arc<str>);
 
+/// What the names of one file have in common in the index.
+pub type LinkGroup = Arc<str>;
+
 /// What identifies the bytes that the index names for one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remote {
@@ -112,6 +115,9 @@ pub struct Inode {
     pub xattrs: BTreeMap<String, Vec<u8>>,
     /// How often it was changed.
     pub stamp: Stamp,
+    /// The group that its names are in, if it has or had several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkGroup>,
     /// The content file, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<ContentId>,
@@ -124,7 +130,7 @@ pub struct Inode {
     /// A folder that exists only because there are names below it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub implied: bool,
-    /// The path of its name; `None` once it was unlinked.
+    /// The path of its name, or of one of its names; `None` once it was unlinked.
     #[serde(skip)]
     pub path: Option<Path>,
     /// Open handles.
@@ -133,6 +139,9 @@ pub struct Inode {
     /// Lookups that the kernel has not forgotten.
     #[serde(skip)]
     pub lookups: u64,
+    /// Whether others took one of its names, which whoever has it open may have opened.
+    #[serde(skip)]
+    pub parted: bool,
     /// The path that others took from it while it was open here.
     #[serde(skip)]
     pub taken_path: Option<Path>,

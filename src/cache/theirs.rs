@@ -114,15 +114,21 @@ impl Cache {
         if inode.content != held {
             return Ok(false);
         }
-        let Some(path) = inode.path.clone().filter(|path| !names.is_dirty(path)) else { return Ok(false) };
+        let own = inode.path.clone();
+        // Of a file with several names only the one whose object was replaced means another file;
+        // who has the file open has it under any of them.
+        let of_source = inode.source.as_ref().map(|source| Path::clone(&source.key));
+        let of_source = of_source.filter(|key| names.name(key).is_some_and(|name| name.ino == ino));
+        let Some(path) = of_source.or(own).filter(|path| !names.is_dirty(path)) else { return Ok(false) };
         let indexed = names.at(&path)?.0.remote.clone();
-        if !unread {
+        let is_linked = !names.is_only_name(ino, &path);
+        if !unread || is_linked || inode.parted {
             let entry = Entry { size: Some(remote.size), ..Entry::default() };
             self.replace_by_remote(&mut names, &path, &entry, remote.clone())?;
             let (name, inode) = names.at(&path)?;
             let row = self.name_of_theirs(name.ino, inode, remote, indexed);
             self.commit(&mut names, vec![RowOp::Name(path, Box::new(row))])?;
-            return Ok(false);
+            return Ok(is_linked);
         }
         let mut updated = inode.clone();
         let old = updated.content.take();

@@ -188,6 +188,47 @@ impl Cache {
         Attr::of(&names, ino)
     }
 
+    /// Gives a file another name; the caller owes a [`Cache::forget`].
+    pub fn link(&self, ino: Ino, parent: Ino, name: &str) -> Result<Attr> {
+        let (path, local) = self.admit_new(parent, name)?;
+        let is_local = {
+            let names = self.names.read();
+            let inode = names.inode(ino)?;
+            let own = inode.path.as_ref().ok_or(CacheError::Gone(ino))?;
+            names.check_within(own)?;
+            if inode.is_folder() {
+                return Err(CacheError::IsAFolder(own.to_string()));
+            }
+            inode.local
+        };
+        if is_local != local {
+            return Err(CacheError::AcrossLocal(path.to_string()));
+        }
+        let _token = self.begin_change_of(local)?;
+        let now = self.now_nanos();
+        let mut names = self.names.write();
+        if names.name(&path).is_some() {
+            return Err(CacheError::Exists(path.to_string()));
+        }
+        if names.child_path(parent, name)? != path || names.inode(ino)?.path.is_none() {
+            // The folder was renamed, or the file removed, since the path was made.
+            return Err(CacheError::NotFound(path.to_string()));
+        }
+        let mut inode = names.inode(ino)?.clone();
+        inode.link.get_or_insert_with(|| uuid::Uuid::new_v4().simple().to_string().into());
+        inode.stamp.meta += 1;
+        inode.ctime = now;
+        let mut group = Vec::new();
+        let second = name_over(&names, &path, (ino, &inode), &mut group);
+        group.push(RowOp::Inode(ino, Box::new(inode)));
+        group.push(RowOp::Name(Path::clone(&path), Box::new(second)));
+        self.commit(&mut names, group)?;
+        reached(Step::LinkNoted);
+        self.folder_changed(&mut names, parent);
+        names.inode_mut(ino)?.lookups += 1;
+        Attr::of(&names, ino)
+    }
+
     /// Removes a file or symbolic link. Open handles keep its content.
     pub fn unlink(&self, parent: Ino, name: &str) -> Result<()> {
         let (path, local) = self.admit_old(parent, name)?;
@@ -230,6 +271,8 @@ impl Cache {
         reached(Step::UnlinkNoted);
         self.show_again(moved_on)?;
         self.folder_changed(&mut names, parent);
+        let now = self.now_nanos();
+        names.inode_mut(ino).into_iter().for_each(|inode| inode.ctime = now);
         self.drop_if_unused(&mut names, ino);
         Ok(())
     }
@@ -305,6 +348,12 @@ impl Cache {
 }
 
 impl Inode {
+    /// Returns the folder that all others are in.
+    pub(super) fn root() -> Self {
+        let node = NewNode { mode: 0o755, uid: None, gid: None };
+        Self { stamp: Stamp::default(), implied: true, ..Self::new(Kind::Folder, node, 0) }
+    }
+
     /// Returns a new inode, changed once.
     pub(super) fn new(kind: Kind, node: NewNode, now: i64) -> Self {
         Self {
@@ -321,6 +370,7 @@ impl Inode {
             atime: None,
             xattrs: BTreeMap::new(),
             stamp: Stamp { content: 1, meta: 1 },
+            link: None,
             content: None,
             source: None,
             local: false,
@@ -328,6 +378,7 @@ impl Inode {
             path: None,
             opens: 0,
             lookups: 0,
+            parted: false,
             taken_path: None,
         }
     }

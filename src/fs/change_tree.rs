@@ -1,4 +1,4 @@
-//! Changing names: `mkdir`, `mknod`, `symlink`, `unlink`, `rmdir`, `rename`.
+//! Changing names: `mkdir`, `mknod`, `symlink`, `link`, `unlink`, `rmdir`, `rename`.
 //!
 //! Permission has been checked by the kernel (`default_permissions`), the sticky bit included.
 
@@ -72,6 +72,11 @@ impl Front {
         let target = name::link_target(target)?;
         let node = self.new_node(parent, 0o777, caller, NodeKind::File)?;
         Ok(self.file_attr(&self.cache.make_symlink(parent, name, node, target)?))
+    }
+
+    /// Gives a file another name.
+    pub(super) fn link(&self, ino: Ino, parent: Ino, name: &OsStr) -> Result<FileAttr> {
+        Ok(self.file_attr(&self.cache.link(ino, parent, name::new(name)?)?))
     }
 
     /// Removes a file or symbolic link.

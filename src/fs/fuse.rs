@@ -16,7 +16,6 @@ use fuser::{
 };
 
 use super::adapter::{Adapter, len_of};
-use super::error::FsError;
 use super::file_io::{Span, Written};
 use super::front::Caller;
 use super::negotiate::{self, FOR_EVER, GENERATION};
@@ -124,8 +123,8 @@ impl Filesystem for Adapter {
         self.empty("rename", reply, |front| front.rename((parent.0, name), (new_parent.0, new_name), flags));
     }
 
-    fn link(&self, _: &Request, _: INodeNo, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
-        self.entry("link", reply, |_| Err(FsError::NotPermitted("A second name of one file")));
+    fn link(&self, _: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.entry("link", reply, |front| front.link(ino.0, parent.0, name));
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {

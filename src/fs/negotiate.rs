@@ -40,13 +40,13 @@ const MAX_BACKGROUND: u16 = 64;
 
 /// What we ask for if the kernel has it. Not asked for: the writeback cache (it makes size and
 /// times the kernel's and delays writes beyond the note that the file is dirty), locks
-/// (without them the kernel keeps locks itself, as for a local disk) and what fuser 0.18
-/// accepts but does not carry out.
+/// (without them the kernel keeps locks itself, as for a local disk), emptying a file by its
+/// opening (`open(O_RDONLY|O_TRUNC)` of a program that runs would empty it and then be refused)
+/// and what fuser 0.18 accepts but does not carry out.
 const WANTED: InitFlags = InitFlags::FUSE_PARALLEL_DIROPS
     .union(InitFlags::FUSE_DO_READDIRPLUS)
     .union(InitFlags::FUSE_READDIRPLUS_AUTO)
     .union(InitFlags::FUSE_CACHE_SYMLINKS)
-    .union(InitFlags::FUSE_ATOMIC_O_TRUNC)
     // Content is dropped when we say so, not when attributes look different.
     .union(InitFlags::FUSE_EXPLICIT_INVAL_DATA)
     // `opendir` is answered "not implemented" once and never asked again.

@@ -5,6 +5,7 @@
 //! others left in the entry.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -16,6 +17,9 @@ use super::raw_json::{Members, number_of, text_of};
 use super::special::Special;
 use super::timestamp::Stamp;
 use super::version::Version;
+
+/// Most bytes of the name of a link group.
+const MAX_GROUP_BYTES: usize = 64;
 
 /// What the index knows of one key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,6 +38,8 @@ pub struct Entry {
     pub symlink: Option<String>,
     /// What the key is, if it is a pipe, a socket or a device.
     pub special: Option<Special>,
+    /// The group of names that are one file together with this one.
+    pub link: Option<Arc<str>>,
     /// What a file system keeps besides the content.
     pub attributes: Attributes,
 }
@@ -67,6 +73,7 @@ impl Entry {
                 "etag" => entry.version = text_of(value).and_then(|text| Version::new(&text)),
                 "symlink" => entry.symlink = text_of(value),
                 "special" => entry.special = text_of(value).and_then(|text| Special::parse(&text)),
+                "link" => entry.link = text_of(value).and_then(|text| link_group(&text)),
                 other => entry.attributes.read_member(other, value),
             }
         }
@@ -84,6 +91,7 @@ impl Entry {
             etag: self.version.as_ref().map(Version::as_str),
             symlink: self.symlink.as_deref(),
             special: self.special.map(|special| special.to_string()),
+            link: self.link.as_deref(),
             attributes: self.attributes.written(),
             foreign: Foreign::of(old),
         };
@@ -151,6 +159,11 @@ impl Attributes {
     }
 }
 
+/// Returns the name of a link group, if it may be one.
+pub fn link_group(text: &str) -> Option<Arc<str>> {
+    (1..=MAX_GROUP_BYTES).contains(&text.len()).then(|| Arc::from(text))
+}
+
 fn read_xattrs(value: &RawValue) -> BTreeMap<String, Vec<u8>> {
     let members = Members::of(value).0.into_iter();
     members
@@ -176,6 +189,8 @@ struct WrittenEntry<'a> {
     symlink: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     special: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<&'a str>,
     #[serde(flatten)]
     attributes: WrittenAttributes,
     #[serde(flatten)]
@@ -210,7 +225,7 @@ struct Foreign<'a>(Members<'a>);
 
 impl<'a> Foreign<'a> {
     /// Every name that an entry may get from swamp or from us.
-    const KNOWN: [&'static str; 14] = [
+    const KNOWN: [&'static str; 15] = [
         "key",
         "size",
         "lastModified",
@@ -220,6 +235,7 @@ impl<'a> Foreign<'a> {
         "generation",
         "symlink",
         "special",
+        "link",
         "mode",
         "mtimeNs",
         "uid",
@@ -263,6 +279,7 @@ mod tests {
             version: Version::new("\"9f2c\""),
             symlink: Some("../a".into()),
             special: Some(Special::Fifo),
+            link: Some("0f3c".into()),
             attributes: Attributes {
                 mode: Some(0o755),
                 mtime_ns: Some(-1_785_576_672_500_000_001),
@@ -277,7 +294,7 @@ mod tests {
             "{\"key\":\"a\",\"size\":6,\"lastModified\":\"2026-08-01T09:30:01.250Z\",\
              \"localMtime\":\"2026-08-01T09:29:58.123Z\",\
              \"sha256\":\"5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03\",\
-             \"etag\":\"9f2c\",\"symlink\":\"../a\",\"special\":\"fifo\",\"mode\":493,\"mtimeNs\":\"-1785576672500000001\",\
+             \"etag\":\"9f2c\",\"symlink\":\"../a\",\"special\":\"fifo\",\"link\":\"0f3c\",\"mode\":493,\"mtimeNs\":\"-1785576672500000001\",\
              \"uid\":1,\"gid\":2,\"xattrs\":{\"user.x\":\"00ff\"}}"
         );
         assert_eq!(Entry::read(&text), entry);
@@ -286,7 +303,7 @@ mod tests {
     #[test]
     fn what_is_odd_is_unknown_and_the_entry_is_still_usable() {
         let odd = r#"{"key":7,"size":"6","lastModified":"soon","localMtime":null,"sha256":"ABC",
-            "etag":"","special":"door","mode":"x","mtimeNs":5,"uid":-1,"xattrs":{"a":"zz","b":1,"c":"00"}}"#;
+            "etag":"","special":"door","link":"","mode":"x","mtimeNs":5,"uid":-1,"xattrs":{"a":"zz","b":1,"c":"00"}}"#;
         let entry = read(odd);
         assert_eq!(entry.size, None);
         assert_eq!(entry.last_modified, Some(Stamp::read("soon")));

@@ -38,6 +38,8 @@ steps! {
     LocallyDurable = "locally-durable",
     /// A create is in the journal; it has not been answered.
     CreateNoted = "create-noted",
+    /// A second name of a file is in the journal; it has not been answered.
+    LinkNoted = "link-noted",
     /// An unlink is in the journal; it has not been answered.
     UnlinkNoted = "unlink-noted",
     /// A rename is in the journal; it has not been answered.

@@ -6,8 +6,6 @@
 
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use super::error::{Result, SyncError};
 use super::{OnConflict, SyncService};
 use crate::cache::push_state::FileState;
@@ -17,9 +15,6 @@ use crate::model::entry::Entry;
 use crate::model::key::ObjectKey;
 use crate::model::timestamp::{Stamp, Timestamp};
 use crate::store::{Nonce, ObjectMeta};
-
-/// How many bytes of a file are hashed at once.
-const HASHED_AT_ONCE: u64 = 1 << 20;
 
 /// How long an object of ours that the index does not name is taken for somebody's.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -176,7 +171,10 @@ impl SyncService {
         }
     }
 
-    async fn our_hash(&self, state: &FileState) -> Result<(crate::cache::rows::Stamp, ContentHash)> {
+    pub(super) async fn our_hash(
+        &self,
+        state: &FileState,
+    ) -> Result<(crate::cache::rows::Stamp, ContentHash)> {
         if let Kind::Symlink(target) = &state.inode.kind {
             return Ok((state.inode.stamp, ContentHash::of(target.as_bytes())));
         }
@@ -185,15 +183,8 @@ impl SyncService {
         }
         let what = || format!("Comparing {}", state.path);
         let source = self.cache.thaw(state.name.ino).map_err(SyncError::cache(what()))?;
-        let mut hash = Sha256::new();
-        let mut at = 0;
-        while at < source.len {
-            let end = source.len.min(at + HASHED_AT_ONCE);
-            hash.update(source.read(at..end).map_err(SyncError::cache(what()))?);
-            at = end;
-            tokio::task::yield_now().await;
-        }
-        Ok((source.stamp, ContentHash::from_bytes(hash.finalize().into())))
+        let hash = source.hash().await.map_err(SyncError::cache(what()))?;
+        Ok((source.stamp, hash))
     }
 
     async fn refresh_index(&self) -> Result<()> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::cache::rows::{Inode, Kind, Remote};
 use crate::model::content_hash::ContentHash;
-use crate::model::entry::{Attributes, Entry};
+use crate::model::entry::{Attributes, Entry, link_group};
 use crate::model::special::Special;
 use crate::model::timestamp::{Stamp, Timestamp};
 use crate::store::{Condition, Nonce, ObjectMeta, PutOptions, UserMeta};
@@ -13,7 +13,9 @@ use crate::store::{Condition, Nonce, ObjectMeta, PutOptions, UserMeta};
 const MAX_XATTRS_BYTES: usize = 512;
 
 /// Returns how a file's object is written: its user metadata says again what its entry says.
-pub(super) fn put_options(inode: &Inode, condition: Condition) -> PutOptions {
+///
+/// The hash goes along where a file has several names: by it they are found to be the same.
+pub(super) fn put_options(inode: &Inode, condition: Condition, sha256: Option<&str>) -> PutOptions {
     let mut meta = UserMeta::new();
     meta.insert("bayou-mode".to_owned(), format!("{:o}", inode.mode));
     meta.insert("bayou-mtime-ns".to_owned(), inode.mtime.to_string());
@@ -21,6 +23,10 @@ pub(super) fn put_options(inode: &Inode, condition: Condition) -> PutOptions {
         Kind::Symlink(target) => drop(meta.insert("bayou-symlink".to_owned(), target.clone())),
         Kind::Special(special) => drop(meta.insert("bayou-special".to_owned(), special.to_string())),
         Kind::File | Kind::Folder => {}
+    }
+    if let Some(link) = &inode.link {
+        meta.insert("bayou-link".to_owned(), link.to_string());
+        sha256.map(|hash| meta.insert("bayou-sha256".to_owned(), hash.to_owned()));
     }
     let owners = [("bayou-uid", inode.uid), ("bayou-gid", inode.gid)];
     let owners = owners.into_iter().filter_map(|(name, id)| Some((name.to_owned(), id?.to_string())));
@@ -53,6 +59,7 @@ pub(super) fn entry_of(inode: &Inode, remote: &Remote) -> Entry {
             Kind::Special(special) => Some(special),
             Kind::File | Kind::Folder | Kind::Symlink(_) => None,
         },
+        link: inode.link.clone(),
         attributes,
     }
 }
@@ -77,6 +84,15 @@ pub(super) fn entry_of_object(meta: &ObjectMeta, old: Option<Entry>) -> Entry {
         Some(old) => old.special,
         None => said("bayou-special").and_then(|text| Special::parse(text)),
     };
+    let of_object = |old: Option<Entry>| match old {
+        Some(old) if is_this => old,
+        Some(_) => Entry::default(),
+        None => {
+            let link = said("bayou-link").and_then(|text| link_group(text));
+            let sha256 = said("bayou-sha256").and_then(|text| ContentHash::from_hex(text));
+            Entry { sha256: sha256.filter(|_| link.is_some()), link, ..Entry::default() }
+        }
+    };
     Entry {
         size: Some(meta.size),
         last_modified: Some(Stamp::from(Timestamp::from(meta.modified))),
@@ -84,7 +100,7 @@ pub(super) fn entry_of_object(meta: &ObjectMeta, old: Option<Entry>) -> Entry {
         symlink,
         special,
         attributes,
-        ..old.filter(|_| is_this).unwrap_or_default()
+        ..of_object(old)
     }
 }
 

@@ -41,6 +41,7 @@ pub mod two_phase;
 mod unversioned;
 pub mod upkeep;
 pub mod upload;
+mod upload_copy;
 pub mod upload_parts;
 
 pub use error::{Result, SyncError};

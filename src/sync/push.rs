@@ -16,7 +16,7 @@ use super::lock::Held;
 use super::upload::{Judged, Prepared, Ready};
 use super::{SyncReport, SyncService};
 use crate::cache::Ino;
-use crate::cache::rows::Path;
+use crate::cache::rows::{Path, Stamp};
 use crate::os::crash_point::{Step, reached};
 use crate::store::ErrorKind;
 
@@ -33,7 +33,8 @@ const MOST_FLUSHES: usize = 16;
 /// Whether a push waits for keys that another push works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Busy {
-    /// It waits; used with one key only, so that no two pushes wait for each other.
+    /// It waits; used with the names of one file only, in their order, so that no two pushes
+    /// wait for each other.
     Wait,
     /// It leaves them out.
     Skip,
@@ -111,19 +112,22 @@ impl SyncService {
     pub async fn flush_file(&self, ino: Ino) -> Result<()> {
         let target = self.cache.stamp_of(ino).unwrap_or_default();
         for _ in 0..MOST_FLUSHES {
-            let Some(path) = self.cache.path_of(ino) else { return Ok(()) };
-            let Some(state) = self.cache.file_state(&path) else { return Ok(()) };
-            let reached = state
-                .name
-                .pushed
-                .is_some_and(|pushed| pushed.content >= target.content && pushed.meta >= target.meta);
-            if !state.dirty || (reached && state.name.uploaded.is_none()) {
+            let mut behind = self.cache.names_of(ino);
+            behind.retain(|path| !self.has_reached(path, target));
+            if behind.is_empty() {
                 return Ok(());
             }
-            self.push_batch(vec![path], Some(HashSet::new()), Busy::Wait).await?;
+            self.push_batch(behind, Some(HashSet::new()), Busy::Wait).await?;
         }
         let path = self.cache.path_of(ino).map_or_else(String::new, |path| path.to_string());
         Err(SyncError::KeepsChanging { path })
+    }
+
+    /// Returns whether bucket and index have a name as it was at a stamp.
+    fn has_reached(&self, path: &Path, target: Stamp) -> bool {
+        let Some(state) = self.cache.file_state(path) else { return true };
+        let has = |pushed: Stamp| pushed.content >= target.content && pushed.meta >= target.meta;
+        !state.dirty || (state.name.pushed.is_some_and(has) && state.name.uploaded.is_none())
     }
 
     /// Returns when the names directly in a folder are in the index as they are now.
@@ -207,22 +211,38 @@ impl SyncService {
 
     /// Brings the objects of these names into the bucket, side by side.
     pub(super) async fn upload_all(&self, mut paths: Vec<Path>, busy: Busy) -> Uploads {
+        let mut uploads = Uploads::default();
+        if busy == Busy::Wait {
+            // Names of one file, one after the other in their order: whoever waits for a key and
+            // holds others took them in the same order.
+            paths.sort_unstable();
+            self.upload_some(paths, (busy, 1), &mut uploads).await;
+            return uploads;
+        }
         // Copies of renamed objects first: their sources may be about to be replaced.
         paths.sort_by_key(|path| !self.is_moved(path));
-        let mut uploads = Uploads::default();
-        let mut prepared = stream::iter(paths)
-            .map(|path| self.prepare_resolved(path, busy))
-            .buffer_unordered(self.options.uploads);
+        let mut files = HashSet::new();
+        let mut is_first =
+            |path: &Path| self.cache.file_state(path).is_none_or(|now| files.insert(now.name.ino));
+        let (first, others): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| is_first(path));
+        self.upload_some(first, (busy, self.options.uploads), &mut uploads).await;
+        // More names of the same files are copies of what was sent for the first.
+        self.upload_some(others, (busy, self.options.uploads), &mut uploads).await;
+        uploads
+    }
+
+    async fn upload_some(&self, paths: Vec<Path>, (busy, at_once): (Busy, usize), uploads: &mut Uploads) {
+        let mut prepared =
+            stream::iter(paths).map(|path| self.prepare_resolved(path, busy)).buffer_unordered(at_once);
         while let Some(outcome) = prepared.next().await {
             match outcome {
                 Ok((some, conflicts)) => {
                     uploads.ready.extend(some);
                     uploads.conflicts.extend(conflicts);
                 }
-                Err(one) => uploads.failed = uploads.failed.or(Some(one)),
+                Err(one) => uploads.failed = uploads.failed.take().or(Some(one)),
             }
         }
-        uploads
     }
 
     /// Has the lock taken while a short push uploads; a long one must not keep others waiting.

@@ -21,9 +21,6 @@ use crate::model::timestamp::Timestamp;
 use crate::os::crash_point::{Step, reached};
 use crate::store::{Condition, Nonce, PutOptions, StoreError, Version};
 
-/// Renamed files up to this size are uploaded if they are here; larger ones are copied there.
-const COPY_ABOVE_BYTES: u64 = 1 << 20;
-
 /// A change that the index is to take.
 pub(super) struct Ready {
     pub path: Path,
@@ -164,7 +161,8 @@ impl SyncService {
     async fn send(&self, state: &FileState, judged: Judged) -> Result<Sent> {
         let (inode, name) = (&state.inode, &state.name);
         if let Some(done) = name.uploaded.as_ref().filter(|done| done.stamp.content == inode.stamp.content) {
-            return self.send_no_more(state, inode.stamp, &done.remote).await;
+            let remote = self.with_hash(state, done.remote.clone()).await?;
+            return self.send_no_more(state, inode.stamp, &remote).await;
         }
         let moved_on = judged == Judged::NotYet && name.has_moved_on();
         if let (Some(object), Some(base)) = (inode.equal_object(), &name.base)
@@ -241,37 +239,6 @@ impl SyncService {
         Ok(self.version_of(&key, base).await?.map(Condition::IfVersion))
     }
 
-    /// Copies a renamed file on the server, if that is better than sending it.
-    async fn send_copy(&self, state: &FileState, condition: &Condition) -> Result<Option<Sent>> {
-        let inode = &state.inode;
-        let Some(object) = inode.equal_object().filter(|object| *object.key != *state.path) else {
-            return Ok(None);
-        };
-        let Some(version) = &object.remote.version else { return Ok(None) };
-        let here = self.cache.is_complete(state.name.ino).unwrap_or(false);
-        if (here && inode.size <= COPY_ABOVE_BYTES) || !self.conditions().copy {
-            return Ok(None);
-        }
-        let options = put_options(inode, condition.clone());
-        if !self.note_uploading(state, inode.stamp, &options, None)? {
-            return Ok(Some(Sent::Gone));
-        }
-        let (from, to) = (ObjectKey::new(Path::clone(&object.key)), ObjectKey::new(Path::clone(&state.path)));
-        match self.store.copy(&from, version, &to, &options).await {
-            Ok(copied) => {
-                reached(Step::ObjectPut);
-                let remote = self.remote(inode.size, object.remote.sha256.clone(), copied);
-                self.note_sent(state, inode.stamp, &options.nonce, remote, 0).map(Some)
-            }
-            Err(failed) if failed.is_condition_failed() || failed.is_not_found() => {
-                // Either side may have moved on: the plain way finds out which.
-                let noted = self.cache.note_upload_failed(&state.path, &options.nonce);
-                noted.map_err(SyncError::cache("Noting a copy that was refused")).map(|()| None)
-            }
-            Err(failed) => Err(self.upload_failed(state, &options.nonce, failed)),
-        }
-    }
-
     async fn send_content(&self, state: &FileState, condition: Condition) -> Result<Sent> {
         let ino = state.name.ino;
         let what = || format!("Completing {}", state.path);
@@ -296,7 +263,7 @@ impl SyncService {
                 None => Ok(Sent::Same { stamp, remote: same }),
             };
         }
-        let options = put_options(&state.inode, condition);
+        let options = put_options(&state.inode, condition, Some(&hash));
         if !self.note_uploading(state, stamp, &options, None)? {
             return Ok(Sent::Gone);
         }

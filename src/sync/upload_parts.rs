@@ -40,7 +40,8 @@ impl SyncService {
             let frozen = attempt == MOST_SENDS;
             let source = if frozen { self.cache.freeze(ino) } else { self.cache.thaw(ino) };
             let source = source.map_err(SyncError::cache(format!("Reading {}", state.path)))?;
-            let options = put_options(&state.inode, condition.clone());
+            let hash = self.hash_ahead(state, &source).await?;
+            let options = put_options(&state.inode, condition.clone(), hash.as_deref());
             let key = ObjectKey::new(Path::clone(&state.path));
             let begun = self.store.begin_upload(&key, &options).await;
             let upload = begun.map_err(|failed| self.upload_failed(state, &options.nonce, failed))?;
@@ -61,6 +62,15 @@ impl SyncService {
             }
         }
         Err(SyncError::KeepsChanging { path: state.path.to_string() })
+    }
+
+    /// Returns the hash of what is about to be sent, where the object's metadata is to say it.
+    async fn hash_ahead(&self, state: &FileState, source: &UploadSource) -> Result<Option<String>> {
+        if state.inode.link.is_none() {
+            return Ok(None);
+        }
+        let failed = SyncError::cache(format!("Reading {}", state.path));
+        source.hash().await.map(|hash| Some(hash.to_string())).map_err(failed)
     }
 
     async fn send_all(&self, source: &UploadSource, key: &ObjectKey, upload: &UploadId) -> Result<AllParts> {

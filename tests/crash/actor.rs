@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -205,6 +205,17 @@ impl Actor {
         )
     }
 
+    /// Gives a file another name; both share their bytes in the tree from then on.
+    pub(crate) fn hard_link(&mut self, path: &str, new: &str) -> Done {
+        let change = |tree: &mut Tree| {
+            let node = tree[path].clone();
+            tree.insert(new.to_owned(), node);
+        };
+        self.attempt((format!("link {path} {new}"), ChangeOf::Names), change, |me| {
+            std::fs::hard_link(me.full(path), me.full(new))
+        })
+    }
+
     #[expect(clippy::disallowed_methods, reason = "the mount's rename is what is tried")]
     pub(crate) fn rename(&mut self, from: &str, to: &str) -> Done {
         self.attempt(
@@ -216,9 +227,7 @@ impl Actor {
 
     pub(crate) fn chmod(&mut self, path: &str, bits: u32) -> Done {
         let change = |tree: &mut Tree| {
-            if let Some(Node::File { mode, .. }) = tree.get_mut(path) {
-                *mode = bits;
-            }
+            each_name(tree, path, |_, mode, _| *mode = bits);
         };
         self.attempt((format!("chmod {path}"), ChangeOf::Content), change, |me| {
             std::fs::set_permissions(me.full(path), Permissions::from_mode(bits))
@@ -227,9 +236,7 @@ impl Actor {
 
     pub(crate) fn set_time(&mut self, path: &str, seconds: u64) -> Done {
         let change = |tree: &mut Tree| {
-            if let Some(Node::File { mtime, .. }) = tree.get_mut(path) {
-                *mtime = Some(seconds as i64 * 1_000_000_000);
-            }
+            each_name(tree, path, |_, _, mtime| *mtime = Some(seconds as i64 * 1_000_000_000));
         };
         self.attempt((format!("utimes {path}"), ChangeOf::Content), change, |me| {
             File::open(me.full(path))?.set_modified(UNIX_EPOCH + Duration::from_secs(seconds))
@@ -243,7 +250,9 @@ impl Actor {
             |_| {},
             |me| File::open(me.full(path))?.sync_all(),
         )?;
-        self.history.is_safe(path);
+        for name in names_of(&self.tree, path) {
+            self.history.is_safe(&name);
+        }
         Ok(())
     }
 
@@ -304,6 +313,13 @@ impl Actor {
         Err(without.into_iter().chain(or).chain(with).collect())
     }
 
+    /// Returns the names that are one file in the tree and not under `root`.
+    pub(crate) fn parted_names(&self, root: &Path) -> Vec<String> {
+        let ino = |path: &str| std::fs::symlink_metadata(root.join(path)).map_or(0, |meta| meta.ino());
+        let parted = |path: &&String| names_of(&self.tree, path).iter().any(|other| ino(other) != ino(path));
+        self.tree.keys().filter(parted).map(|path| format!("{path}: is not the file that it was")).collect()
+    }
+
     /// Returns the trees that may be here.
     pub(crate) fn possible(&self) -> Vec<&Tree> {
         std::iter::once(&self.tree).chain(&self.in_flight).collect()
@@ -311,11 +327,33 @@ impl Actor {
 }
 
 fn edit(tree: &mut Tree, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
-    if let Some(Node::File { bytes, mtime, .. }) = tree.get_mut(path) {
-        let mut changed = (**bytes).clone();
-        change(&mut changed);
-        *bytes = Arc::new(changed);
+    let Some(Node::File { bytes, .. }) = tree.get(path) else { return };
+    let mut changed = (**bytes).clone();
+    change(&mut changed);
+    let changed = Arc::new(changed);
+    each_name(tree, path, |bytes, _, mtime| {
+        *bytes = Arc::clone(&changed);
         *mtime = None;
+    });
+}
+
+/// Returns all names of the file that has this one.
+fn names_of(tree: &Tree, path: &str) -> Vec<String> {
+    let Some(Node::File { bytes: own, .. }) = tree.get(path) else { return vec![path.to_owned()] };
+    let is_same = |node: &Node| matches!(node, Node::File { bytes, .. } if Arc::ptr_eq(bytes, own));
+    tree.iter().filter(|(_, node)| is_same(node)).map(|(path, _)| path.clone()).collect()
+}
+
+/// Changes a file under all of its names.
+fn each_name(
+    tree: &mut Tree,
+    path: &str,
+    mut change: impl FnMut(&mut Arc<Vec<u8>>, &mut u32, &mut Option<i64>),
+) {
+    for name in names_of(tree, path) {
+        if let Some(Node::File { bytes, mode, mtime }) = tree.get_mut(&name) {
+            change(bytes, mode, mtime);
+        }
     }
 }
 
@@ -325,6 +363,10 @@ fn overwrite(old: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
 }
 
 fn move_all(tree: &mut Tree, from: &str, to: &str) {
+    if names_of(tree, from).iter().any(|name| name == to) {
+        // Both are names of one file: nothing happens.
+        return;
+    }
     let below = format!("{from}/");
     let moved: Vec<String> =
         tree.keys().filter(|path| *path == from || path.starts_with(&below)).cloned().collect();
@@ -337,8 +379,8 @@ fn move_all(tree: &mut Tree, from: &str, to: &str) {
 
 /// A write that was cut short: its first bytes are there, the others are not.
 fn torn_write(before: &Tree, after: &Tree, seen: &Tree) -> Option<Tree> {
-    let mut changed = after.iter().filter(|(path, node)| before.get(*path) != Some(node));
-    let (path, node) = changed.next().filter(|_| before.len() == after.len())?;
+    let changed: Vec<_> = after.iter().filter(|(path, node)| before.get(*path) != Some(node)).collect();
+    let &(path, node) = changed.first().filter(|_| before.len() == after.len())?;
     let (Node::File { bytes: new, mode, .. }, Some(Node::File { bytes: old, .. })) = (node, before.get(path))
     else {
         return None;
@@ -348,7 +390,10 @@ fn torn_write(before: &Tree, after: &Tree, seen: &Tree) -> Option<Tree> {
     let long_enough = there.len() >= old.len() && there.len() <= new.len();
     let rest_is_old = there.get(written..) == old.get(written..).or(Some(&[]));
     let mut torn = before.clone();
-    torn.insert(path.clone(), Node::File { bytes: Arc::clone(there), mode: *mode, mtime: None });
-    (changed.next().is_none() && long_enough && rest_is_old && differences(&torn, seen).is_empty())
+    let names = names_of(after, path);
+    for name in &names {
+        torn.insert(name.clone(), Node::File { bytes: Arc::clone(there), mode: *mode, mtime: None });
+    }
+    (changed.len() == names.len() && long_enough && rest_is_old && differences(&torn, seen).is_empty())
         .then_some(torn)
 }

@@ -45,6 +45,9 @@ pub(crate) fn act(actor: &mut Actor, dice: &mut Dice) -> Done {
             let seconds = 1_000_000_000 + dice.below(1000) as u64;
             actor.set_time(file, seconds)
         }),
+        93..96 => with_file(actor, dice, |actor, dice, file| {
+            free_name(actor, dice, 'h').map_or(Ok(()), |path| actor.hard_link(file, &path))
+        }),
         _ => with_file(actor, dice, |actor, _, file| actor.read(file)),
     }
 }

@@ -68,6 +68,7 @@ pub(crate) fn mount(place: &Place, actors: &mut [&mut Actor]) -> bool {
             }
             expect_none(place, &format!("In the mount, {} last", actor.last()), &faults);
         }
+        expect_none(place, "Among the names in the mount", &actor.parted_names(&place.mnt()));
     }
     true
 }
@@ -94,6 +95,7 @@ pub(crate) fn fresh_machine(place: &Place, actors: &[&mut Actor]) {
     let mut faults = Vec::new();
     for actor in actors {
         faults.extend(differences(&actor.tree, &read_tree(&place.mnt(), &actor.folder).unwrap()));
+        faults.extend(actor.parted_names(&place.mnt()));
     }
     daemon.kill();
     fs::remove_dir_all(place.path("fresh")).unwrap();

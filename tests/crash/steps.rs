@@ -93,6 +93,13 @@ fn work(actor: &mut Actor) -> Done {
     actor.remove_folder(&own("unmade"))?;
     actor.rename(&own("folder"), &own("made/folder"))?;
     actor.link(&own("link"), "new")?;
+    actor.create_with(&own("shared"), &dice.bytes(2000))?;
+    actor.hard_link(&own("shared"), &own("twin"))?;
+    actor.hard_link(&own("small1"), &own("made/small1"))?;
+    actor.append(&own("made/small1"), &dice.bytes(300))?;
+    actor.fsync(&own("twin"))?;
+    actor.write(&own("twin"), 100, &dice.bytes(200))?;
+    actor.unlink(&own("small1"))?;
     actor.fsync_folder("p")?;
     write_large(actor, &own("filler"), FILLER, &mut dice)?;
     actor.create_with(&own("last"), &dice.bytes(50))
@@ -126,6 +133,7 @@ steps! {
     dying_when_content_is_written_loses_nothing: ContentWritten 3,
     dying_at_a_durable_point_loses_nothing: LocallyDurable,
     dying_when_a_create_is_noted_loses_nothing: CreateNoted 2,
+    dying_when_a_second_name_is_noted_loses_nothing: LinkNoted 2,
     dying_when_an_unlink_is_noted_loses_nothing: UnlinkNoted 2,
     dying_when_a_rename_is_noted_loses_nothing: RenameNoted 2,
     dying_when_an_upload_is_noted_loses_nothing: UploadingNoted 4,

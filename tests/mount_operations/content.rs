@@ -1,8 +1,11 @@
 //! Reading and writing content.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::process::Command;
+
+use rustix::fs::{Mode, OFlags};
 
 use super::errno;
 use super::machine::CACHE_BYTES;
@@ -187,4 +190,21 @@ fn no_file_is_a_terminal() {
     let asked = std::process::Command::new("stty").arg("-F").arg(world.path("f")).output().unwrap();
     let said = String::from_utf8_lossy(&asked.stderr).into_owned();
     assert!(said.contains("Inappropriate ioctl for device"), "{said}");
+}
+
+#[test]
+fn a_program_that_runs_is_not_emptied_by_a_refused_open() {
+    let world = World::new();
+    let program = world.path("program");
+    let bytes = fs::read("/bin/sleep").unwrap();
+    world.write("program", &bytes);
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let mut running = Command::new(&program).arg("60").spawn().unwrap();
+    for flags in [OFlags::WRONLY, OFlags::RDWR | OFlags::TRUNC, OFlags::RDONLY | OFlags::TRUNC] {
+        let refused = rustix::fs::open(&program, flags, Mode::empty());
+        assert_eq!(super::sys_errno(refused), libc::ETXTBSY, "{flags:?}");
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert!(fs::read(&program).unwrap() == bytes);
 }

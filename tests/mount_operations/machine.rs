@@ -80,6 +80,19 @@ impl Machine {
         seen
     }
 
+    /// Gives a file another name.
+    pub(crate) fn link(&self, from: &str, to: &str) {
+        let ((from, name), to) = (self.folder_of(from), self.folder_of(to));
+        let ino = self.cache.lookup(from, name).unwrap().ino;
+        self.cache.link(ino, to.0, to.1).unwrap();
+    }
+
+    /// Removes a file.
+    pub(crate) fn remove(&self, path: &str) {
+        let (folder, name) = self.folder_of(path);
+        self.cache.unlink(folder, name).unwrap();
+    }
+
     fn write(&self, path: &str, bytes: &[u8]) {
         let (folder, name) = self.folder_of(path);
         let node = NewNode { mode: 0o644, uid: None, gid: None };

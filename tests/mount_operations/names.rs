@@ -194,13 +194,6 @@ fn reserved_names_are_hidden_and_refused_at_the_root_only() {
 }
 
 #[test]
-fn second_names_are_not_permitted() {
-    let world = World::new();
-    world.write("f", b"");
-    assert_eq!(errno(fs::hard_link(world.path("f"), world.path("g"))), libc::EPERM);
-}
-
-#[test]
 fn pipes_sockets_and_devices_are_made_renamed_and_seen_elsewhere() {
     let world = World::new();
     let disk = makedev(259, 70_000);

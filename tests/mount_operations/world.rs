@@ -87,6 +87,17 @@ impl World {
         self.requests.take();
     }
 
+    /// Has another machine change something and push it, and returns when the kernel knows.
+    pub(crate) fn elsewhere(&self, change: impl FnOnce(&Machine)) {
+        self.runtime.block_on(async {
+            self.other.sync.pull().await.unwrap();
+            change(&self.other);
+            self.other.sync.push().await.unwrap();
+            self.sync.pull().await.unwrap();
+            self.queue.announced().await;
+        });
+    }
+
     /// Makes one step of a sync, from its beginning to its end.
     pub(crate) fn sync_now(&self, step: Step) {
         let outcome = self.runtime.block_on(async {

@@ -14,6 +14,7 @@ mod conflicts;
 mod crashes;
 mod fsync;
 mod limits;
+mod links;
 mod offline;
 mod page;
 mod parts;

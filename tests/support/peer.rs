@@ -216,6 +216,13 @@ impl Peer {
         self.cache.forget(made.ino, 1);
     }
 
+    /// Gives a file another name.
+    pub(crate) fn link(&self, path: &str, new: &str) {
+        let (folder, name) = self.place(new);
+        let linked = self.cache.link(self.ino(path), folder, name).unwrap();
+        self.cache.forget(linked.ino, 1);
+    }
+
     /// Renames a file or folder over whatever has the new name.
     pub(crate) fn rename(&self, from: &str, to: &str) {
         let (from, to) = (self.place(from), self.place(to));

@@ -33,7 +33,7 @@ on_both_stores!(
     entries_are_shown_by_file_and_by_folder,
 );
 
-fn upkeep(world: &World) -> Upkeep {
+pub(crate) fn upkeep(world: &World) -> Upkeep {
     let key = LockName::of_bucket(None).key();
     let store = Arc::clone(&world.bucket);
     let clock = SystemClock::shared();
