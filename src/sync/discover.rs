@@ -28,7 +28,7 @@ pub enum Publish {
 /// Lists the bucket and returns the index of what is in it, published if it may be.
 pub async fn discover(store: &dyn ObjectStore, publish: Publish, now: Timestamp) -> Result<RemoteIndex> {
     let mut index = Index::empty(now);
-    for (key, listed) in objects::list_files(store).await? {
+    for (key, listed) in objects::list_files(store).await?.ours {
         if !is_leftover(key.as_str()) {
             index.set(&key, &entry_of(listed));
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 
 use super::conflict::Resolution;
+use super::deletion::Removal;
 use super::error::{Result, SyncError};
 use super::key_locks::KeyGuard;
 use super::lock::Held;
@@ -265,6 +266,9 @@ impl SyncService {
         ready.retain(|ready| self.cache.file_state(&ready.path).is_some_and(|now| now.name.ino == ready.ino));
         let names: HashSet<Path> = ready.iter().map(|ready| Path::clone(&ready.path)).collect();
         let removals = self.removals(wanted, &names, busy).await?;
+        // Whoever names objects that no entry names waits until the deleted ones are gone.
+        let is_short = !removals.is_empty() && removals.len() <= SHORT_FILES;
+        let _turn = if is_short { Some(self.lock.hold().await?) } else { None };
         let mut changes: Vec<_> = removals.iter().flat_map(|removal| removal.changes()).collect();
         changes.extend(ready.iter().map(|ready| ready.change.clone()));
         let skipped = self.commit(changes).await?;
@@ -281,8 +285,11 @@ impl SyncService {
         let (made_anew, removals): (Vec<_>, Vec<_>) =
             removals.into_iter().partition(|removal| skipped.contains(&removal.path));
         self.leave_made_anew(made_anew).await?;
+        let is_long = removals.len() > SHORT_FILES;
+        let again: Vec<_> = removals.iter().filter(|_| is_long).flat_map(Removal::changes).collect();
         report.deleted += self.delete_objects(removals).await?;
-        Ok(())
+        // Somebody may have named objects meanwhile that are gone now.
+        self.commit(again).await.map(drop)
     }
 
     /// Prepares one name; a conflict copy that comes of it is prepared as well.

@@ -143,6 +143,18 @@ impl World {
         self.bucket.head(&ObjectKey::new(key)).await.unwrap().map(|meta| meta.version)
     }
 
+    /// Has an object look as if it was written two minutes ago.
+    pub(crate) fn rest(&self, key: &str) {
+        let then = SystemClock.now() - Duration::from_secs(120);
+        match &self.home {
+            Home::S3(server) => server.set_modified("bucket", key, then),
+            Home::Folder(folder) => {
+                let file = std::fs::File::options().write(true).open(folder.path().join(key)).unwrap();
+                file.set_modified(then).unwrap();
+            }
+        }
+    }
+
     /// Deletes an object, as another client would.
     pub(crate) async fn delete(&self, key: &str) {
         self.bucket.delete(&ObjectKey::new(key), &Condition::Always).await.unwrap();

@@ -20,6 +20,7 @@ mod peer;
 #[expect(dead_code, reason = "the rude neighbour does more elsewhere")]
 mod swamp;
 #[path = "../support/world.rs"]
+#[expect(dead_code, reason = "the tests of sync do more with it")]
 mod world;
 
 mod boundary;

@@ -11,6 +11,7 @@ mod peer;
 #[path = "../support/world.rs"]
 mod world;
 
+mod busy;
 mod conflicts;
 mod discovery;
 mod durability;

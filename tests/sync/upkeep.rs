@@ -47,7 +47,7 @@ pub(crate) fn upkeep(world: &World) -> Upkeep {
     Upkeep::new(store, lock, clock)
 }
 
-fn found(survey: &Survey) -> Vec<(Problem, Vec<&str>)> {
+pub(crate) fn found(survey: &Survey) -> Vec<(Problem, Vec<&str>)> {
     survey.findings.iter().map(|one| (one.problem, one.names.iter().map(String::as_str).collect())).collect()
 }
 
@@ -72,6 +72,7 @@ async fn what_swamps_writers_left_behind_is_no_file_that_the_index_misses(world:
     world.put(".locks/infra.lock", "{}").await;
     world.put(left, "half").await;
     world.put("b/new", "x").await;
+    world.rest("b/new");
     assert_eq!(found(&upkeep(&world).verify().await.unwrap()), [(Problem::Unindexed, vec!["b/new"])]);
     upkeep(&world).repair().await.unwrap();
     assert_eq!(world.index_keys().await, ["a", "b/new"]);
@@ -87,6 +88,7 @@ async fn every_untruth_of_a_monolith_is_found_and_repaired(world: World) {
     world.delete("workflow-runs/wf-77/run-9.yaml").await;
     world.put("audit/2026-08-01.jsonl", "somebody wrote more").await;
     world.put("audit/left", "x").await;
+    world.rest("audit/left");
     world.edit_index(|entries| drop(entries.insert("a/.lock".to_owned(), json!({"size": 1})))).await;
     world.put("_index/audit.json", r#"{"version":1,"entries":{}}"#).await;
     let survey = upkeep(&world).verify().await.unwrap();
@@ -110,6 +112,7 @@ async fn every_untruth_of_shards_is_found_and_repaired(world: World) {
     world.put_fixture("bucket-v2").await;
     world.delete("workflow-runs/wf-77/run-9.yaml").await;
     world.put("src/main.rs", "fn main() {}").await;
+    world.rest("src/main.rs");
     world.put("_index/files.json", r#"{"version":1,"entries":{}}"#).await;
     world.delete("_index/audit.json").await;
     let survey = upkeep(&world).verify().await.unwrap();

@@ -5,7 +5,7 @@
 //! gets one. Nothing here deletes an object that holds somebody's data. Whatever is changed is
 //! changed under the bucket's lock, on what the index says by then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::error::Result;
@@ -13,7 +13,7 @@ use super::index::RemoteIndex;
 use super::lock::BucketLock;
 use super::objects;
 use crate::os::clock::SharedClock;
-use crate::store::{SharedStore, Version};
+use crate::store::{Listed, SharedStore};
 
 mod migrate;
 mod monolith;
@@ -32,8 +32,13 @@ pub struct Upkeep {
     clock: SharedClock,
 }
 
-/// The objects that may be files by key: their sizes and, where listings say them, their versions.
-type Objects = BTreeMap<String, (u64, Option<Version>)>;
+/// The objects that may be files.
+#[derive(Debug, Default)]
+struct Objects {
+    by_key: BTreeMap<String, Listed>,
+    /// Keys of those below a prefix that has an index of its own.
+    of_others: BTreeSet<String>,
+}
 
 /// Whether documents of the index that cannot be read are an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,9 +79,9 @@ impl Upkeep {
 
     async fn objects(&self) -> Result<Objects> {
         let files = objects::list_files(&*self.store).await?;
-        Ok(files
-            .into_iter()
-            .map(|(key, listed)| (key.as_str().to_owned(), (listed.size, listed.version)))
-            .collect())
+        let of_others = files.of_others.iter().map(|(key, _)| key.as_str().to_owned()).collect();
+        let all = files.ours.into_iter().chain(files.of_others);
+        let by_key = all.map(|(key, listed)| (key.as_str().to_owned(), listed)).collect();
+        Ok(Objects { by_key, of_others })
     }
 }

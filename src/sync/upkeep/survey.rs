@@ -4,6 +4,8 @@ use super::{Damage, Objects, Upkeep};
 use crate::model::entry::Entry;
 use crate::model::internal_name::is_leftover;
 use crate::model::key::{DataKey, ObjectKey};
+use crate::store::Listed;
+use crate::sync::LINGER;
 use crate::sync::error::{Result, SyncError};
 use crate::sync::index::{Layout, RemoteIndex};
 
@@ -48,6 +50,9 @@ pub enum Problem {
     Behind,
     /// Objects that no entry names; what swamp's writers leave behind is not meant.
     Unindexed,
+    /// Objects that no entry names and that are so new that whoever wrote them may be about to
+    /// name them. They stay as they are.
+    New,
     /// Entries of names that are machinery.
     Internal,
     /// Entries whose keys cannot be files. They stay as they are.
@@ -74,6 +79,7 @@ impl Problem {
             Self::Outside => "entries whose content is outside of the namespace",
             Self::Behind => "entries of an older version than the object",
             Self::Unindexed => "objects that no entry names",
+            Self::New => "objects of the last minute that no entry names yet",
             Self::Internal => "entries of internal names",
             Self::Refused => "entries whose keys cannot be files",
             Self::LostMeta => "the meta document of the shards is missing or of no use",
@@ -87,7 +93,7 @@ impl Problem {
 
     /// Returns whether a repair or a rebuild does something about it.
     pub fn is_repairable(self) -> bool {
-        !matches!(self, Self::Refused | Self::Outside)
+        !matches!(self, Self::Refused | Self::Outside | Self::New)
     }
 
     /// Returns whether a repair does not begin while it is so, only a rebuild.
@@ -167,9 +173,34 @@ impl Upkeep {
             }
         }
         let is_named = |key: &str| index.is_some_and(|index| index.get(key).is_some());
-        let is_missed = |key: &&String| !is_named(key) && !is_leftover(key);
-        found.add(Problem::Unindexed, objects.keys().filter(is_missed).cloned().collect());
+        let is_missed =
+            |key: &&String| !is_named(key) && !is_leftover(key) && !objects.of_others.contains(*key);
+        let missed: Vec<String> = objects.by_key.keys().filter(is_missed).cloned().collect();
+        // What was named by a document that is lost is not about to be named.
+        let is_whole = index.is_some() && !found.0.iter().any(|finding| finding.problem.needs_rebuild());
+        let (new, rested) = match is_whole {
+            true => self.split_off_new(missed, objects).await?,
+            false => (Vec::new(), missed),
+        };
+        found.add(Problem::Unindexed, rested);
+        found.add(Problem::New, new);
         Ok(found.0)
+    }
+
+    /// Splits keys of objects into those that were written within [`LINGER`], by the store's
+    /// clock, and the others.
+    async fn split_off_new(
+        &self,
+        keys: Vec<String>,
+        objects: &Objects,
+    ) -> Result<(Vec<String>, Vec<String>)> {
+        let written = |key: &String| objects.by_key.get(key).map(|object| object.modified);
+        let Some(newest) = keys.iter().max_by_key(|key| written(key)) else { return Ok((keys, Vec::new())) };
+        let what = format!("Asking when {newest} was written");
+        let meta = self.store.head(&ObjectKey::new(&**newest)).await.map_err(SyncError::store(what))?;
+        let now = meta.and_then(|meta| Some(meta.modified + meta.age()?));
+        let since = now.unwrap_or_else(|| self.clock.now()).checked_sub(LINGER);
+        Ok(keys.into_iter().partition(|key| written(key) > since))
     }
 }
 
@@ -182,7 +213,7 @@ impl Upkeep {
         objects: &Objects,
     ) -> Result<(Vec<String>, Vec<String>)> {
         let (mut outside, mut gone) = (Vec::new(), Vec::new());
-        let missing = |key: &str| !objects.contains_key(key) && DataKey::admit(key).is_ok();
+        let missing = |key: &str| !objects.by_key.contains_key(key) && DataKey::admit(key).is_ok();
         let entries: Vec<_> = index
             .entries()
             .filter(|(key, _)| missing(key))
@@ -219,10 +250,10 @@ impl Found {
     fn look_at_entries(&mut self, index: &RemoteIndex, objects: &Objects) {
         let (mut behind, mut refused) = (Vec::new(), Vec::new());
         for (key, entry) in index.entries() {
-            match objects.get(key) {
+            match objects.by_key.get(key) {
                 _ if DataKey::admit(key).is_err() => refused.push(key.to_owned()),
                 None => {}
-                Some((size, version)) => {
+                Some(Listed { size, version, .. }) => {
                     let other_version =
                         entry.version.is_some() && version.is_some() && entry.version != *version;
                     if other_version || entry.size.is_some_and(|known| known != *size) {
