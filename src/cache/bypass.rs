@@ -7,17 +7,18 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::Cache;
 use super::content::{Content, read_full};
 use super::error::{CacheError, Result};
 use super::hydrate::{Hydrator, Piece};
-use super::rows::Ino;
+use super::rows::{Ino, Source};
 
 /// How often a read begins anew because the file changed under it.
 const MOST_TRIES: usize = 16;
 
 impl CacheError {
     /// Returns whether this machine could not keep what it was given.
-    pub(super) fn is_lack_of_room(&self) -> bool {
+    pub fn is_lack_of_room(&self) -> bool {
         matches!(self, Self::Full { .. } | Self::Io { .. })
     }
 }
@@ -25,6 +26,33 @@ impl CacheError {
 impl Hydrator {
     /// Reads a range and keeps nothing of what was absent.
     pub(super) async fn read_around(&self, ino: Ino, range: Range<u64>) -> Result<Vec<u8>> {
+        match self.read_past_gaps(ino, range.clone()).await {
+            Err(sick) if sick.is_lack_of_room() => self.read_from_bucket(ino, range, sick).await,
+            read => read,
+        }
+    }
+
+    /// Reads a range of a file that nobody changed, when nothing of it can be read here: `sick`
+    /// says why, and is the answer if only this machine has the bytes.
+    async fn read_from_bucket(&self, ino: Ino, range: Range<u64>, sick: CacheError) -> Result<Vec<u8>> {
+        for _ in 0..MOST_TRIES {
+            let Some(source) = self.cache().unchanged_source(ino)? else { break };
+            let range = range.start..range.end.min(source.remote.size);
+            if range.is_empty() {
+                return Ok(Vec::new());
+            }
+            let piece = self.fetch_piece(ino, range).await?;
+            if let Piece::Bytes(body) = piece
+                && self.cache().unchanged_source(ino)?.as_ref() == Some(&source)
+            {
+                return Ok(body.to_vec());
+            }
+        }
+        Err(sick)
+    }
+
+    /// Reads a range: what is here, and what is absent past the cache.
+    async fn read_past_gaps(&self, ino: Ino, range: Range<u64>) -> Result<Vec<u8>> {
         for _ in 0..MOST_TRIES {
             let content = self.cache().content_of(ino)?;
             let gaps = {
@@ -43,6 +71,13 @@ impl Hydrator {
             }
         }
         Err(CacheError::Gone(ino))
+    }
+}
+
+impl Cache {
+    /// Returns the object that has exactly a file's bytes, if there is one.
+    fn unchanged_source(&self, ino: Ino) -> Result<Option<Source>> {
+        Ok(self.names.read().inode(ino)?.equal_object().cloned())
     }
 }
 

@@ -84,8 +84,14 @@ impl Cache {
         with.content = Some(content.id.clone());
         let group =
             vec![RowOp::Content(content.id.clone(), Box::new(row)), RowOp::Inode(ino, Box::new(with))];
-        self.commit(&mut names, group)?;
-        Ok(content)
+        match self.commit(&mut names, group) {
+            Ok(()) => Ok(content),
+            Err(failed) => {
+                // Nothing names it.
+                self.drop_content(&content.id);
+                Err(failed)
+            }
+        }
     }
 
     /// Writes bytes; they are visible to every reader of this mount at once.

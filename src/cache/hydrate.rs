@@ -102,11 +102,13 @@ impl Hydrator {
     /// Reads up to `len` bytes at `offset`, fetching what is absent.
     pub async fn read(&self, ino: Ino, offset: u64, len: u64) -> Result<Vec<u8>> {
         for _ in 0..MOST_ROUNDS {
-            if let ReadOutcome::Data(bytes) = self.cache.read(ino, offset, len)? {
-                return Ok(bytes);
-            }
             let range = offset..offset.saturating_add(len);
-            match self.ensure(ino, range.clone()).await {
+            let ensured = match self.cache.read(ino, offset, len) {
+                Ok(ReadOutcome::Data(bytes)) => return Ok(bytes),
+                Ok(ReadOutcome::Missing(_)) => self.ensure(ino, range.clone()).await,
+                Err(failed) => Err(failed),
+            };
+            match ensured {
                 Err(failed) if failed.is_lack_of_room() => return self.read_around(ino, range).await,
                 ensured => ensured?,
             }

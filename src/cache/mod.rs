@@ -277,7 +277,10 @@ impl Cache {
         let id = ContentId(uuid::Uuid::new_v4().simple().to_string().into());
         let row = ContentRow { fill_limit, ..ContentRow::default() };
         let content = Arc::new(Content::at(&self.content_folder(), id.clone(), row, len));
-        content.create()?;
+        if let Err(failed) = content.create() {
+            std::fs::remove_file(content.path()).ok();
+            return Err(failed);
+        }
         content.mark_used(self.uses.fetch_add(1, Ordering::Relaxed));
         self.contents.lock().insert(id, Arc::clone(&content));
         Ok(content)

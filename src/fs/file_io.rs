@@ -91,7 +91,11 @@ impl Front {
 
     /// Reads what is there, or says that something must be fetched.
     pub(super) fn read(&self, ino: Ino, span: Span) -> Result<ReadOutcome> {
-        Ok(self.cache.read(ino, span.offset, u64::from(span.len))?)
+        match self.cache.read(ino, span.offset, u64::from(span.len)) {
+            // Whether the bucket has it is found out where waiting is allowed.
+            Err(failed) if failed.is_lack_of_room() => Ok(ReadOutcome::Missing(Vec::new())),
+            read => Ok(read?),
+        }
     }
 
     /// Writes, and takes privileges from the file if the kernel asks for that.
