@@ -146,8 +146,7 @@ impl Content {
 
     fn read_file(&self, file: &File, range: Range<u64>) -> Result<Vec<u8>> {
         let mut bytes = vec![0; (range.end - range.start) as usize];
-        let got = read_full(file, &mut bytes, range.start).map_err(CacheError::io("Reading", &self.path))?;
-        bytes.truncate(got);
+        read_full(file, &mut bytes, range.start).map_err(CacheError::io("Reading", &self.path))?;
         Ok(bytes)
     }
 
@@ -326,15 +325,10 @@ fn open_new(path: &FsPath) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
-pub(super) fn read_full(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut got = 0;
-    while got < bytes.len() {
-        match file.read_at(&mut bytes[got..], offset + got as u64)? {
-            0 => break,
-            n => got += n,
-        }
-    }
-    Ok(got)
+/// Fills `bytes` from a content file. One that ends before was cut by somebody else, or just now:
+/// what is there is not what the file holds.
+pub(super) fn read_full(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    file.read_exact_at(bytes, offset)
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! The crash promises, with the built program and the kernel's own mount.
 //!
 //! After kill -9 every byte that was made safe is in the bucket, every other acknowledged change
-//! is found again, nothing is torn, and clean is said only of what is clean. Whatever is damaged
-//! later, nothing else is lost with it.
+//! is found again, nothing is torn, and clean is said only of what is clean.
 
 #![expect(clippy::unwrap_used, reason = "a check that cannot be made has failed")]
 
@@ -13,7 +12,6 @@ mod chaos;
 mod check;
 #[path = "../support/daemon.rs"]
 mod daemon;
-mod damage;
 mod dice;
 #[path = "../support/file_tree.rs"]
 mod file_tree;

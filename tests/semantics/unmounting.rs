@@ -113,3 +113,45 @@ fn a_new_mount_takes_over_from_a_process_that_drains() {
     assert_eq!(world.object("a").unwrap(), b"bytes");
     assert!(world.names("a"));
 }
+
+/// Shows unmount-4, crash-2, crash-3.
+#[test]
+fn every_way_out_of_a_bucket_that_cannot_be_reached_keeps_everything() {
+    let flags = [&QUIET[..], &["--timeout=1s"]].concat();
+    let world = World::new(&[("there", b"1")], &flags);
+    let mnt = world.here.path("mnt");
+    let unmount = |words: &[&str]| {
+        assert!(Command::new(words[0]).args(&words[1..]).arg(&mnt).status().unwrap().success(), "{words:?}");
+    };
+    let ways: [(&str, &dyn Fn(i32)); 8] = [
+        ("umount", &|_| unmount(&["umount", "-i"])),
+        ("umount-lazy", &|_| unmount(&["umount", "-i", "-l"])),
+        ("fusermount3", &|_| unmount(&["fusermount3", "-u"])),
+        ("term", &|pid| signal(pid, Signal::TERM)),
+        ("int", &|pid| signal(pid, Signal::INT)),
+        ("int-twice", &|pid| {
+            signal(pid, Signal::INT);
+            wait_until("it is detached", || !world.here.is_mounted());
+            signal(pid, Signal::INT);
+        }),
+        ("abort", &|pid| signal(pid, Signal::ABORT)),
+        ("kill", &|pid| signal(pid, Signal::KILL)),
+    ];
+    for (name, leave) in ways {
+        let dead = world.server.fault(Fault::on_any(Action::Cut));
+        write(world.path(name), name.as_bytes());
+        write(world.path("there"), name.as_bytes());
+        let pid = world.here.daemon();
+        leave(pid);
+        wait_until("the process has ended", || !is_alive(pid));
+        assert_eq!(world.object(name), None, "{name}");
+        dead.remove();
+        world.here.mount(SOURCE, &flags);
+        assert_eq!(fs::read(world.path(name)).unwrap(), name.as_bytes());
+        assert_eq!(fs::read(world.path("there")).unwrap(), name.as_bytes());
+        world.here.run(&["sync", "--push", &mnt]).says(&["Pushed 2 files"]);
+        assert_eq!(world.object(name).unwrap(), name.as_bytes());
+        assert_eq!(world.object("there").unwrap(), name.as_bytes());
+        assert!(world.names(name), "{name}");
+    }
+}

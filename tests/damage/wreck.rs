@@ -4,12 +4,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use bayou::cache::{Cache, CacheOptions};
 use bayou::os::clock::SystemClock;
 
 use crate::bucket_view::BucketView;
-use crate::daemon::{Daemon, Place, Start};
+use crate::daemon::{Daemon, Place, Start, text};
 use crate::file_tree::{Node, Tree, read_tree};
 
 /// A file of which only a part is read before it is changed.
@@ -27,14 +28,18 @@ pub(crate) enum Damage {
     Delete,
     Truncate,
     Garble,
+    /// What it was before the last that happened to it.
+    OlderCopy,
 }
 
+/// What can be done to a file of which there is no older copy.
 pub(crate) const ALL: [Damage; 3] = [Damage::Delete, Damage::Truncate, Damage::Garble];
 
 impl Damage {
     pub(crate) fn hit(self, path: &Path) {
         let size = fs::metadata(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).len();
         match self {
+            Self::OlderCopy => unreachable!("who has it puts it there"),
             Self::Delete => fs::remove_file(path).unwrap(),
             Self::Truncate => OpenOptions::new().write(true).open(path).unwrap().set_len(size / 2).unwrap(),
             Self::Garble => {
@@ -60,6 +65,14 @@ pub(crate) enum Notes {
 /// A killed mount.
 pub(crate) struct Wreck {
     pub(crate) place: Place,
+    layout: Layout,
+}
+
+/// How the bucket's index is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    Monolith,
+    Shards,
 }
 
 pub(crate) fn large() -> Vec<u8> {
@@ -75,7 +88,12 @@ pub(crate) fn large_changed() -> Vec<u8> {
 
 impl Wreck {
     pub(crate) fn new(notes: Notes) -> Self {
-        let wreck = Self { place: Place::new() };
+        Self::of(Layout::Monolith, notes)
+    }
+
+    /// As [`Wreck::new`], of a bucket with such an index.
+    pub(crate) fn of(layout: Layout, notes: Notes) -> Self {
+        let wreck = Self { place: Place::new(), layout };
         wreck.publish();
         let mut daemon = wreck.mount().unwrap();
         wreck.change();
@@ -91,16 +109,44 @@ impl Wreck {
     fn publish(&self) {
         let start = Start { cache: "other", flags: &[], crash_at: None };
         let daemon = Daemon::start(&self.place, &start).unwrap();
+        fs::create_dir(self.path("folder")).unwrap();
+        self.write("folder/other", b"never old!");
+        self.write("clean", b"never changed");
+        daemon.stop();
+        if self.layout == Layout::Shards {
+            let said = self.place.run(&["index", "migrate", "--keep-beside", text(&self.place.bucket())]);
+            assert!(said.status.success(), "{said:?}");
+        }
+        self.keep_copies(&self.place.bucket(), "bucket");
+        let daemon = Daemon::start(&self.place, &start).unwrap();
         for (name, bytes) in [("clean", &b"never changed"[..]), ("edited", b"before"), ("large", &large())] {
             self.write(name, bytes);
         }
-        fs::create_dir(self.path("folder")).unwrap();
         self.write("folder/other", b"never read");
         daemon.stop();
         let daemon = self.mount().unwrap();
         assert_eq!(fs::read(self.path("clean")).unwrap(), b"never changed");
         assert_eq!(fs::read(self.path("edited")).unwrap(), b"before");
+        // From here on there is a sidecar, and it says clean.
+        self.write("from-here", b"pushed");
         daemon.stop();
+        self.keep_copies(&self.cache(), "cache");
+    }
+
+    /// Keeps a copy of a folder as it is now.
+    fn keep_copies(&self, of: &Path, name: &str) {
+        fs::create_dir_all(self.place.path("older")).unwrap();
+        let done = Command::new("cp").arg("-a").args([of, &self.place.path("older").join(name)]).status();
+        assert!(done.unwrap().success());
+    }
+
+    /// Puts the copy of a file in its place that was kept before the last changes.
+    pub(crate) fn put_older_copy(&self, path: &Path) {
+        let older = match path.strip_prefix(self.place.bucket()) {
+            Ok(below) => self.place.path("older/bucket").join(below),
+            Err(_) => self.place.path("older/cache").join(path.strip_prefix(self.cache()).unwrap()),
+        };
+        fs::copy(&older, path).unwrap_or_else(|e| panic!("{}: {e}", older.display()));
     }
 
     fn change(&self) {
