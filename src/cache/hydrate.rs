@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -22,7 +22,7 @@ use super::rows::{ContentId, Ino, Path, Remote, RowOp, Source};
 use crate::model::content_hash::ContentHash;
 use crate::model::key::ObjectKey;
 use crate::model::timestamp::Timestamp;
-use crate::store::{ErrorKind, Fetched, SharedStore, StoreError};
+use crate::store::{ErrorKind, Fetched, FetchedMeta, SharedStore, StoreError, Version};
 
 /// Smallest range that is asked for (less only at the end of a file), in bytes.
 const FIRST_WINDOW: u64 = 1 << 20;
@@ -201,7 +201,7 @@ impl Hydrator {
         let (path, source) = self.cache.source_of(ino)?;
         match self.get(&path, &source, range.clone()).await {
             Ok(fetched) if source.remote.version.is_none() && fetched.meta.size != source.remote.size => {
-                self.adopt(ino, &path, &fetched).await.map(|()| Piece::FileMoved)
+                self.adopt(ino, &path, &source, &fetched).await.map(|()| Piece::FileMoved)
             }
             Ok(fetched) => Ok(Piece::Bytes(fetched.body)),
             Err(failed) if failed.kind == ErrorKind::Changed || failed.kind == ErrorKind::NotFound => {
@@ -230,7 +230,7 @@ impl Hydrator {
             Err(failed) => return Err(failed_at(&path, failed)),
         };
         if source.remote.version.is_none() && fetched.meta.size != source.remote.size {
-            return self.adopt(ino, &path, &fetched).await;
+            return self.adopt(ino, &path, &source, &fetched).await;
         }
         let whole = range == (0..source.remote.size);
         if whole && !self.check(ino, &path, &source, &fetched).await? {
@@ -292,7 +292,7 @@ impl Hydrator {
             return Err(CacheError::Damaged { path: path.to_string() });
         }
         // The writer put the object and has not committed its entry yet: the object is right.
-        self.adopt(ino, path, &again).await.map(|()| false)
+        self.adopt(ino, path, source, &again).await.map(|()| false)
     }
 
     /// The object is not the version that the entry names: go on with the object's own, if
@@ -305,24 +305,29 @@ impl Hydrator {
         let key = ObjectKey::new(Path::clone(&source.key));
         let meta = self.store.head(&key).await.map_err(|e| failed_at(path, e))?;
         let Some(meta) = meta else { return Err(failed_at(path, failed)) };
-        let remote = Remote {
-            size: meta.size,
-            modified: Timestamp::from(meta.modified).to_string(),
-            sha256: None,
-            version: Some(meta.version),
-        };
-        tracing::info!(%path, "The object is ahead of its entry: it is taken as it is");
-        if self.cache.adopt_object(ino, remote)? { Ok(()) } else { Err(stale()) }
+        self.adopt_as(ino, path, meta.size, meta.version, meta.modified)
     }
 
-    async fn adopt(&self, ino: Ino, path: &Path, fetched: &Fetched) -> Result<()> {
-        tracing::info!(%path, "The object is ahead of its entry: it is taken as it is");
-        let remote = Remote {
-            size: fetched.meta.size,
-            modified: Timestamp::from(fetched.meta.modified).to_string(),
-            sha256: None,
-            version: Some(fetched.meta.version.clone()),
+    async fn adopt(&self, ino: Ino, path: &Path, source: &Source, fetched: &Fetched) -> Result<()> {
+        let FetchedMeta { size, version, modified, .. } = &fetched.meta;
+        let Some(modified) = *modified else {
+            let moved = StoreError::new(ErrorKind::Changed, "get", &ObjectKey::new(Path::clone(&source.key)));
+            return self.object_moved(ino, path, source, moved).await;
         };
+        self.adopt_as(ino, path, *size, version.clone(), modified)
+    }
+
+    fn adopt_as(
+        &self,
+        ino: Ino,
+        path: &Path,
+        size: u64,
+        version: Version,
+        modified: SystemTime,
+    ) -> Result<()> {
+        tracing::info!(%path, "The object is ahead of its entry: it is taken as it is");
+        let modified = Timestamp::from(modified).to_string();
+        let remote = Remote { size, modified, sha256: None, version: Some(version) };
         match self.cache.adopt_object(ino, remote)? {
             true => Ok(()),
             false => Err(CacheError::Stale { path: path.to_string() }),

@@ -104,7 +104,7 @@ async fn connect(place: &LockPlace, clock: &SharedClock) -> Result<SharedStore, 
 }
 
 async fn look(place: &LockPlace, store: &SharedStore) -> Result<Option<SeenLock>, Failure> {
-    lock::inspect(&**store, &place.name.key()).await.map_err(failed(store))
+    lock::inspect_with_age(&**store, &place.name.key()).await.map_err(failed(store))
 }
 
 fn failed(store: &SharedStore) -> impl FnOnce(StoreError) -> Failure {

@@ -18,6 +18,9 @@ use crate::model::key::ObjectKey;
 
 pub mod error;
 pub mod folder;
+mod http_date;
+mod meta_text;
+mod patience;
 pub mod prefix;
 pub mod probe;
 pub mod recording;
@@ -29,9 +32,9 @@ mod s3_copy;
 mod s3_date;
 pub mod s3_error;
 pub mod s3_options;
-mod s3_patience;
 mod s3_read;
 mod s3_text;
+mod s3_upload_body;
 mod s3_write;
 pub mod url;
 
@@ -133,13 +136,35 @@ impl ObjectMeta {
     }
 }
 
+/// What an answer that carries bytes says of the whole object. Not all protocols say more than
+/// size and version there; who needs the rest asks with [`ObjectStore::head`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedMeta {
+    /// Size in bytes.
+    pub size: u64,
+    /// Its version.
+    pub version: Version,
+    /// When it was written, by the server's clock, if the answer says so.
+    pub modified: Option<SystemTime>,
+    /// How long ago that was, by the same clock, if the answer says so.
+    pub age: Option<Duration>,
+}
+
+impl From<ObjectMeta> for FetchedMeta {
+    fn from(meta: ObjectMeta) -> Self {
+        let age = meta.age();
+        let modified = (meta.modified != SystemTime::UNIX_EPOCH).then_some(meta.modified);
+        Self { size: meta.size, version: meta.version, modified, age }
+    }
+}
+
 /// Bytes of an object, with what the same answer said of the whole object.
 #[derive(Debug, Clone)]
 pub struct Fetched {
     /// Exactly the bytes asked for (cut at the object's end).
     pub body: Bytes,
-    /// The whole object: size, version, time, user metadata.
-    pub meta: ObjectMeta,
+    /// The whole object.
+    pub meta: FetchedMeta,
 }
 
 /// One object in a listing.

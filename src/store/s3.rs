@@ -11,9 +11,9 @@ use aws_sdk_s3::Client;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+use super::patience::Patience;
 use super::s3_error::Asked;
 use super::s3_options::S3Options;
-use super::s3_patience::Patience;
 use super::{
     Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PutOptions, Result,
     StoreError, UploadId, UploadedPart, Version,

@@ -4,9 +4,7 @@
 //! and 409. The answer to a HEAD has no body and thus no code, so the status alone must be
 //! enough.
 
-use std::time::{Duration, SystemTime};
-
-use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
+use std::time::Duration;
 
 use crate::store::{Condition, ErrorKind};
 
@@ -144,15 +142,6 @@ pub(super) fn sign_in_hint(profile: Option<&str>) -> String {
     )
 }
 
-/// Returns the wait that a `Retry-After` asks for: seconds, or a date.
-pub(super) fn wait_asked(text: &str, now: SystemTime) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = DateTime::from_str(text.trim(), DateTimeFormat::HttpDate).ok()?;
-    SystemTime::try_from(date).ok()?.duration_since(now).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,14 +212,5 @@ mod tests {
             assert!(hint.contains("profile \"work\""), "{hint}");
         }
         assert_eq!(said(404, "NoSuchKey").hint(Some("work")), None);
-    }
-
-    #[test]
-    fn a_server_may_ask_to_wait_in_seconds_or_until_a_date() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        assert_eq!(wait_asked("7", now), Some(Duration::from_secs(7)));
-        assert_eq!(wait_asked("Sun, 06 Nov 1994 08:49:47 GMT", now), Some(Duration::from_secs(10)));
-        assert_eq!(wait_asked("Sun, 06 Nov 1994 08:00:00 GMT", now), None);
-        assert_eq!(wait_asked("soon", now), None);
     }
 }

@@ -9,10 +9,11 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::MetadataDirective;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use super::meta_text::encode_meta;
 use super::s3::S3Store;
 use super::s3_blank_key::sdk_key;
 use super::s3_read::version;
-use super::s3_text::{copy_source, encode_meta, match_headers, part_tag, quoted};
+use super::s3_text::{copy_source, match_headers, part_tag, quoted};
 use super::{Condition, ErrorKind, PutOptions, Result, StoreError, UploadId, UploadedPart, Version};
 use crate::model::key::ObjectKey;
 

@@ -11,8 +11,9 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 
-use super::s3_answer::{Said, sign_in_hint, wait_asked};
-use super::s3_patience::Silent;
+use super::http_date::wait_asked;
+use super::patience::Silent;
+use super::s3_answer::{Said, sign_in_hint};
 use super::{Condition, ErrorKind, StoreError};
 
 /// How much is shown of an answer that nobody can read.

@@ -147,7 +147,7 @@ impl S3Options {
         known.or_else(Region::new(FALLBACK_REGION))
     }
 
-    /// Only connecting is left to the SDK's timeouts; the rest is in `s3_patience`, which
+    /// Only connecting is left to the SDK's timeouts; the rest is in `patience`, which
     /// knows whether bytes are moving.
     fn timeouts(&self) -> TimeoutConfig {
         let connect = Duration::from_secs(3).min(self.silence());

@@ -10,12 +10,13 @@ use aws_sdk_s3::types::{EncodingType, Object};
 use bytes::BytesMut;
 use futures::stream::{self, BoxStream, StreamExt};
 
+use super::meta_text::decode_meta;
 use super::s3::S3Store;
 use super::s3_blank_key::sdk_key;
 use super::s3_date::ServerTime;
 use super::s3_error::{Asked, causes};
-use super::s3_text::{ContentRange, decode_listed_key, decode_meta, quoted, system_time};
-use super::{Condition, ErrorKind, Fetched, Listed, ObjectMeta, Result, StoreError, Version};
+use super::s3_text::{ContentRange, decode_listed_key, quoted, system_time};
+use super::{Condition, ErrorKind, Fetched, FetchedMeta, Listed, ObjectMeta, Result, StoreError, Version};
 use crate::model::key::ObjectKey;
 
 /// How much room is made for a body on the word of the server.
@@ -55,7 +56,7 @@ impl S3Store {
         if if_version.is_some_and(|version| *version != meta.version) {
             return Err(asked.error(ErrorKind::Changed).detail("the server ignored the condition"));
         }
-        self.take_body(&asked, answer.body, meta, expected).await
+        self.take_body(&asked, answer.body, meta.into(), expected).await
     }
 
     /// Answers a get of no bytes: a range that is empty, or that the server refused because it
@@ -74,14 +75,14 @@ impl S3Store {
         if start.is_some_and(|start| start < meta.size) {
             return Err(asked.corrupt("the object grew while it was read"));
         }
-        Ok(Fetched { body: bytes::Bytes::new(), meta })
+        Ok(Fetched { body: bytes::Bytes::new(), meta: meta.into() })
     }
 
     async fn take_body(
         &self,
         asked: &Asked<'_>,
         mut body: ByteStream,
-        meta: ObjectMeta,
+        meta: FetchedMeta,
         expected: u64,
     ) -> Result<Fetched> {
         let room = usize::try_from(expected).unwrap_or(usize::MAX).min(ROOM_BYTES);
@@ -115,7 +116,7 @@ impl S3Store {
                 version: version(&asked, answer.e_tag())?,
                 modified: system_time(answer.last_modified()),
                 answered: time.noted(),
-                user: decode_meta(answer.metadata()),
+                user: decode_meta(answer.metadata().into_iter().flatten()),
             })),
             Err(error) => match asked.failed(error) {
                 absent if absent.is_not_found() => Ok(None),
@@ -216,7 +217,7 @@ fn described(
         version: version(asked, answer.e_tag())?,
         modified: system_time(answer.last_modified()),
         answered: None,
-        user: decode_meta(answer.metadata()),
+        user: decode_meta(answer.metadata().into_iter().flatten()),
     };
     Ok((meta, length))
 }

@@ -1,44 +1,19 @@
-//! How keys, versions and metadata are written in S3's headers and listings.
+//! How keys and versions are written in S3's headers and listings.
 //!
-//! A header carries plain ASCII only, a listing is XML that cannot hold control characters,
+//! A listing is XML that cannot hold control characters,
 //! the source of a copy is a part of a URL: each has its own escape, and all of them are here.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::time::SystemTime;
 
 use aws_sdk_s3::primitives::DateTime;
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::store::{Condition, Nonce, PutOptions, UploadedPart, UserMeta, Version};
-
-/// What is escaped in the value of user metadata that is not plain text.
-const META: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'"').add(b',');
+use crate::store::{Condition, UploadedPart, Version};
 
 /// What is escaped in the source of a copy: all but what RFC 3986 calls unreserved, and `/`.
 const COPY_SOURCE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
-
-/// Returns the user metadata of a new object, the nonce included, ready for headers.
-pub(super) fn encode_meta(options: &PutOptions) -> HashMap<String, String> {
-    let mut meta: HashMap<_, _> =
-        options.meta.iter().map(|(name, value)| (name.clone(), encode_value(value).into_owned())).collect();
-    meta.insert(Nonce::META.to_owned(), options.nonce.as_str().to_owned());
-    meta
-}
-
-/// Returns the user metadata that an answer's headers carry.
-pub(super) fn decode_meta(headers: Option<&HashMap<String, String>>) -> UserMeta {
-    let decode = |value: &str| percent_decode_str(value).decode_utf8_lossy().into_owned();
-    headers.into_iter().flatten().map(|(name, value)| (name.to_ascii_lowercase(), decode(value))).collect()
-}
-
-/// Leaves plain text readable for other tools and escapes the rest.
-fn encode_value(value: &str) -> Cow<'_, str> {
-    let is_plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'%');
-    let is_trimmed = !value.starts_with(' ') && !value.ends_with(' ');
-    if is_plain && is_trimmed { Cow::Borrowed(value) } else { utf8_percent_encode(value, META).into() }
-}
 
 /// Returns the source of a copy.
 pub(super) fn copy_source(bucket: &str, key: &str) -> String {
@@ -119,31 +94,7 @@ mod tests {
 
     use super::*;
 
-    fn meta_round_trip(value: &str) -> String {
-        let mut options = PutOptions::when(Condition::Always);
-        options.meta.insert("name".to_owned(), value.to_owned());
-        let headers = encode_meta(&options);
-        let sent = &headers["name"];
-        assert!(sent.bytes().all(|b| (b' '..=b'~').contains(&b)), "{sent:?} is not plain ASCII");
-        assert_eq!(sent.trim(), sent, "servers trim headers");
-        assert_eq!(decode_meta(Some(&headers))[Nonce::META], options.nonce.as_str());
-        decode_meta(Some(&headers)).remove("name").unwrap()
-    }
-
-    #[test]
-    fn plain_metadata_stays_readable_for_other_tools() {
-        for value in ["", "644", "a b, c; \"d\"", "{\"x\":1}"] {
-            assert_eq!(encode_value(value), value);
-        }
-        assert_eq!(encode_value("ü 100%"), "%C3%BC%20100%25");
-    }
-
     proptest! {
-        #[test]
-        fn any_metadata_comes_back_as_it_was(value in ".*") {
-            prop_assert_eq!(meta_round_trip(&value), value);
-        }
-
         #[test]
         fn any_key_in_a_copy_source_is_ascii_and_decodes_to_itself(key in ".{1,40}") {
             let source = copy_source("bucket", &key);

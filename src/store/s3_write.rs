@@ -7,11 +7,13 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 
+use super::meta_text::encode_meta;
+use super::patience::Progress;
 use super::s3::S3Store;
 use super::s3_blank_key::sdk_key;
-use super::s3_patience::{CountedUpload, Progress};
 use super::s3_read::version;
-use super::s3_text::{checksum, encode_meta, match_headers, part_tag, split_part_tag};
+use super::s3_text::{checksum, match_headers, part_tag, split_part_tag};
+use super::s3_upload_body::CountedUpload;
 use super::{Condition, ErrorKind, PutOptions, Result, UploadId, UploadedPart, Version};
 use crate::model::key::ObjectKey;
 

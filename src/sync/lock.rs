@@ -31,7 +31,7 @@ mod lease;
 mod seen;
 
 pub use breaking::{Broken, force_release};
-pub use seen::{SeenLock, inspect};
+pub use seen::{SeenLock, inspect, inspect_with_age};
 
 use acquire::{Attempt, jitter};
 use lease::Lease;

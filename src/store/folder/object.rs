@@ -181,7 +181,7 @@ impl Folder {
             let object = self.find_version(request, if_version)?;
             let meta = object.meta(request)?;
             if let Some(body) = object.bytes(request, range.clone())? {
-                return Ok(Fetched { body, meta });
+                return Ok(Fetched { body, meta: meta.into() });
             }
         }
         Err(request.error(ErrorKind::Unreachable).detail("another program keeps changing the file"))

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::lease::{Lease, PAUSE};
-use super::seen::{SeenLock, inspect};
+use super::seen::{SeenLock, inspect, inspect_with_age};
 use super::{Held, Place, UNNAMED};
 use crate::store::{self, Condition, ErrorKind, Nonce, PutOptions, StoreError, Version};
 use crate::sync::error::Result;
@@ -159,7 +159,8 @@ impl Attempt {
     }
 
     async fn look(&mut self) -> store::Result<Found> {
-        let Some(seen) = self.read().await? else { return Ok(Found::Nothing) };
+        let seen = inspect_with_age(&*self.place.store, &self.place.key).await?;
+        let Some(seen) = seen else { return Ok(Found::Nothing) };
         if seen.carries(&self.nonce) {
             return Ok(Found::Ours(seen.version));
         }
@@ -287,8 +288,7 @@ mod tests {
         let mut attempt = Attempt::new(&lock.place, Arc::clone(&clock).instant());
         let body = LockBody { ttl: TTL, ..lock.place.body("theirs") };
         let version = |text| Version::new(text).unwrap();
-        let modified = std::time::SystemTime::UNIX_EPOCH;
-        let mut seen = SeenLock { body: Some(body), version: version("1"), modified, age: None };
+        let mut seen = SeenLock { body: Some(body), version: version("1"), modified: None, age: None };
         assert!(!seen.is_dead());
         assert_eq!(attempt.age(&seen), Duration::ZERO);
         clock.advance(TTL);

@@ -5,7 +5,7 @@
 //! does not, it is read and compared right before.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -15,6 +15,7 @@ use super::acquire::jitter;
 use super::seen::{SeenLock, inspect};
 use super::{Place, UNNAMED};
 use crate::model::timestamp::Timestamp;
+use crate::os::clock::SharedClock;
 use crate::store::{self, Condition, PutOptions, Version};
 use crate::sync::error::{Result, SyncError};
 
@@ -38,11 +39,26 @@ struct Written {
     version: Version,
     /// Whether the answer to a write was lost, so that it may land yet.
     is_unsure: bool,
+    /// When it was, by both clocks of this machine: only one of them goes on while it sleeps.
+    at: (Instant, SystemTime),
+}
+
+impl Written {
+    fn now(version: Version, clock: &SharedClock) -> Self {
+        Self { version, is_unsure: false, at: (clock.instant(), clock.now()) }
+    }
+
+    /// Returns how long ago it was, at most.
+    fn age(&self, clock: &SharedClock) -> Duration {
+        let (instant, time) = self.at;
+        let by_time = clock.now().duration_since(time).unwrap_or_default();
+        clock.instant().duration_since(instant).max(by_time)
+    }
 }
 
 impl Lease {
     pub(super) fn new(place: Arc<Place>, nonce: String, version: Version) -> Self {
-        let written = tokio::sync::Mutex::new(Written { version, is_unsure: false });
+        let written = tokio::sync::Mutex::new(Written::now(version, &place.clock));
         Self { place, nonce, written, releasing: watch::Sender::new(false), loss: Mutex::new(None) }
     }
 
@@ -67,7 +83,13 @@ impl Lease {
         // Nobody may take a lock that was renewed lately; this one was forgotten, perhaps
         // because the machine slept.
         let beat = self.place.options.ttl / BEATS;
-        if seen.age.is_some_and(|age| age > beat * 2) { self.renew().await } else { Ok(()) }
+        let age = seen.age.or_else(|| self.age_of_last_write());
+        if age.is_some_and(|age| age > beat * 2) { self.renew().await } else { Ok(()) }
+    }
+
+    /// Returns how long ago the lock was written; `None` while it is.
+    fn age_of_last_write(&self) -> Option<Duration> {
+        Some(self.written.try_lock().ok()?.age(&self.place.clock))
     }
 
     /// Renews the lock until it is given back or lost.
@@ -107,7 +129,7 @@ impl Lease {
             }
             match self.write(&condition).await {
                 Ok(version) => {
-                    *written = Written { version, is_unsure: false };
+                    *written = Written::now(version, &self.place.clock);
                     return Ok(());
                 }
                 // An earlier write of ours, whose answer was lost, or a thief.

@@ -4,20 +4,12 @@
 //! bounded is not a request's length but its silence: the time in which no byte of an upload
 //! was taken, no byte of a body arrived and no answer came.
 
-use std::convert::Infallible;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
-use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_s3::error::BoxError;
-use aws_sdk_s3::primitives::SdkBody;
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
 
 use crate::os::clock::SharedClock;
 
@@ -91,71 +83,18 @@ impl Patience {
 pub(super) struct Progress(Arc<AtomicU64>);
 
 impl Progress {
-    fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
-}
 
-/// Sends the body of a request so that its progress is seen.
-///
-/// The body is exchanged after it was signed: until then the SDK must see that it is in
-/// memory, or it would send it in chunks with trailers, which some stores refuse.
-#[derive(Debug)]
-pub(super) struct CountedUpload {
-    body: Bytes,
-    progress: Progress,
-}
-
-impl CountedUpload {
-    pub(super) fn new(body: &Bytes, progress: &Progress) -> Self {
-        Self { body: body.clone(), progress: progress.clone() }
-    }
-}
-
-impl Intercept for CountedUpload {
-    fn name(&self) -> &'static str {
-        "CountedUpload"
-    }
-
-    fn modify_before_transmit(
-        &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let counted = Counted { rest: self.body.clone(), progress: self.progress.clone() };
-        *context.request_mut().body_mut() = SdkBody::from_body_1_x(counted);
-        Ok(())
-    }
-}
-
-struct Counted {
-    rest: Bytes,
-    progress: Progress,
-}
-
-impl Body for Counted {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.rest.is_empty() {
-            return Poll::Ready(None);
+    /// Returns the next piece of `rest` for the connection, and counts it; `None` at the end.
+    pub(super) fn step(&self, rest: &mut Bytes) -> Option<Bytes> {
+        if rest.is_empty() {
+            return None;
         }
-        let step = self.rest.len().min(STEP_BYTES);
-        self.progress.0.fetch_add(step as u64, Ordering::Relaxed);
-        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(step)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
+        let step = rest.len().min(STEP_BYTES);
+        self.0.fetch_add(step as u64, Ordering::Relaxed);
+        Some(rest.split_to(step))
     }
 }
 
