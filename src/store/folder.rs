@@ -37,8 +37,14 @@ use listing::Listing;
 use lock::Gates;
 
 /// What S3 allows, so that both backends are used alike.
-const ABILITIES: Abilities =
-    Abilities { min_part_bytes: 5 << 20, max_parts: 10_000, max_put_bytes: 5 << 30, parts_show: false };
+const ABILITIES: Abilities = Abilities {
+    min_part_bytes: 5 << 20,
+    max_parts: 10_000,
+    max_put_bytes: 5 << 30,
+    parts_show: false,
+    parts_in_order: false,
+    write_interval: std::time::Duration::ZERO,
+};
 
 /// A bucket that is a folder.
 #[derive(Debug, Clone)]

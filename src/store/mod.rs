@@ -16,10 +16,22 @@ use futures::stream::BoxStream;
 
 use crate::model::key::ObjectKey;
 
+mod causes;
 pub mod error;
 pub mod folder;
+pub mod gcs;
+mod gcs_answer;
+mod gcs_clock;
+mod gcs_error;
+mod gcs_name;
+pub mod gcs_options;
+mod gcs_read;
+mod gcs_session;
+mod gcs_source;
+mod gcs_write;
 mod http_date;
 mod meta_text;
+mod pace;
 mod patience;
 pub mod prefix;
 pub mod probe;
@@ -204,6 +216,10 @@ pub struct Abilities {
     pub max_put_bytes: u64,
     /// Whether the version of an object shows that it was uploaded in parts (S3: `…-1`).
     pub parts_show: bool,
+    /// Whether parts must come in their order: each waits until the one before it was taken.
+    pub parts_in_order: bool,
+    /// The least time between two writes of one object that the service allows.
+    pub write_interval: Duration,
 }
 
 /// A bucket, or a folder used as one.
@@ -232,7 +248,8 @@ pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
     /// [`ObjectStore::complete_upload`].
     async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<UploadId>;
 
-    /// Uploads part `number` (from 1).
+    /// Uploads part `number` (from 1). Where parts come in order ([`Abilities::parts_in_order`])
+    /// it returns no sooner than the ones before it.
     async fn upload_part(
         &self,
         key: &ObjectKey,
@@ -272,8 +289,9 @@ pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
         options: &PutOptions,
     ) -> Result<Version>;
 
-    /// Returns all objects whose key begins with `prefix`, ordered by key (its UTF-8 bytes),
-    /// in pages. With `start_after`, only those whose key is greater.
+    /// Returns all objects whose key begins with `prefix`, ordered by the bytes of the name that
+    /// the bucket has for them, in pages: that is the key, but for the few keys that a service
+    /// cannot name as they are. With `start_after`, only those behind it in this order.
     fn list(&self, prefix: &str, start_after: Option<&ObjectKey>) -> BoxStream<'_, Result<Vec<Listed>>>;
 
     /// Returns what the backend declares that it can do.

@@ -49,6 +49,11 @@ impl Patience {
         Self { clock: Arc::clone(&self.clock), silence: self.silence.saturating_mul(15) }
     }
 
+    /// Returns the patience for a stream that mends itself: its own repair comes first.
+    pub(super) fn while_a_session_resumes(&self) -> Self {
+        Self { clock: Arc::clone(&self.clock), silence: self.silence.saturating_mul(4) }
+    }
+
     /// Waits for `work`, at most as long as silence may last.
     pub(super) async fn wait<T>(&self, work: impl Future<Output = T>) -> Result<T, Silent> {
         self.watch(&Progress::default(), work).await

@@ -107,7 +107,7 @@ impl Effort<'_> {
 }
 
 impl RetryPolicy {
-    fn wait_after(&self, failures: u32) -> Duration {
+    pub(super) fn wait_after(&self, failures: u32) -> Duration {
         let doubled = self.first_wait.saturating_mul(1 << (failures - 1).min(20));
         doubled.min(self.longest_wait).mul_f64(rand::random_range(0.5..=1.0))
     }

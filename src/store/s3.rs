@@ -5,6 +5,7 @@
 //! versions, the order and the escapes of listings.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
@@ -24,8 +25,14 @@ use crate::os::clock::SharedClock;
 const MIB: u64 = 1024 * 1024;
 
 /// What S3 can do; the stores that imitate it can do the same.
-const ABILITIES: Abilities =
-    Abilities { min_part_bytes: 5 * MIB, max_parts: 10_000, max_put_bytes: 5 * 1024 * MIB, parts_show: true };
+const ABILITIES: Abilities = Abilities {
+    min_part_bytes: 5 * MIB,
+    max_parts: 10_000,
+    max_put_bytes: 5 * 1024 * MIB,
+    parts_show: true,
+    parts_in_order: false,
+    write_interval: Duration::ZERO,
+};
 
 /// A bucket on S3.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 
+use super::causes::causes;
 use super::http_date::wait_asked;
 use super::patience::Silent;
 use super::s3_answer::{Said, sign_in_hint};
@@ -136,25 +137,6 @@ fn without_credentials(failure: &CredentialsError, profile: Option<&str>) -> Str
 /// Returns what a person can do about a failure, as a sentence.
 pub fn hint(error: &StoreError) -> Option<String> {
     error.hint.as_deref().map(str::to_owned)
-}
-
-/// Returns the messages of an error and of what caused it on one line, without repetitions.
-pub(super) fn causes(error: &dyn Error) -> String {
-    let mut messages = vec![one_line(error)];
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let message = one_line(cause);
-        if !messages.iter().any(|said| said.contains(&message)) {
-            messages.push(message);
-        }
-        next = cause.source();
-    }
-    messages.join(": ")
-}
-
-fn one_line(error: &dyn Error) -> String {
-    let message = error.to_string();
-    message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 /// Returns the first cause of this type.

@@ -10,11 +10,12 @@ use aws_sdk_s3::types::{EncodingType, Object};
 use bytes::BytesMut;
 use futures::stream::{self, BoxStream, StreamExt};
 
+use super::causes::causes;
 use super::meta_text::decode_meta;
 use super::s3::S3Store;
 use super::s3_blank_key::sdk_key;
 use super::s3_date::ServerTime;
-use super::s3_error::{Asked, causes};
+use super::s3_error::Asked;
 use super::s3_text::{ContentRange, decode_listed_key, quoted, system_time};
 use super::{Condition, ErrorKind, Fetched, FetchedMeta, Listed, ObjectMeta, Result, StoreError, Version};
 use crate::model::key::ObjectKey;
