@@ -1,23 +1,44 @@
-//! Which S3 operation an HTTP request is, and on what.
+//! Which operation a request is, and on what.
 //!
-//! Decided from the request line and headers alone, before anything is verified, so that
-//! faults and the log know it as early as possible.
+//! The operations of both services have one name each, S3's where S3 has one, so that a fault
+//! or a count means the same whichever server it is asked of. For S3 it is decided from the
+//! request line and headers alone, before anything is verified, so that faults and the log know
+//! it as early as possible.
 
 use std::fmt;
 
 use hyper::{HeaderMap, Method, Uri};
 use percent_encoding::percent_decode_str;
 
-/// An S3 operation.
+/// An operation. What GCS calls otherwise, or S3 does not have, says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the names are S3's own")]
 pub enum Op {
+    /// GCS: a read of an object's bytes (`alt=media`).
     GetObject,
+    /// GCS: a read of an object's metadata.
     HeadObject,
+    /// GCS: an upload in one request.
     PutObject,
+    /// GCS: one call of a rewrite.
     CopyObject,
+    /// GCS only: the concatenation of objects.
+    ComposeObject,
+    /// GCS only: a change of an object's metadata.
+    UpdateObject,
+    /// GCS only: the start of a resumable upload.
+    StartResumable,
+    /// GCS only: a piece of a resumable upload, also the last.
+    UploadChunk,
+    /// GCS only: the question how far a resumable upload has come.
+    QueryResumable,
+    /// GCS only: the end of a resumable upload that is given up.
+    CancelResumable,
+    /// GCS only: a request of an access token.
+    Token,
     DeleteObject,
     DeleteObjects,
+    /// GCS: one page of a listing.
     ListObjectsV2,
     CreateMultipartUpload,
     UploadPart,
@@ -26,6 +47,7 @@ pub enum Op {
     AbortMultipartUpload,
     ListParts,
     ListMultipartUploads,
+    /// GCS: a read of a bucket's metadata.
     HeadBucket,
     CreateBucket,
     ListBuckets,
@@ -47,7 +69,12 @@ impl Op {
             | Self::UploadPartCopy
             | Self::CompleteMultipartUpload
             | Self::AbortMultipartUpload
-            | Self::CreateBucket => true,
+            | Self::CreateBucket
+            | Self::ComposeObject
+            | Self::UpdateObject
+            | Self::StartResumable
+            | Self::UploadChunk
+            | Self::CancelResumable => true,
             Self::GetObject
             | Self::HeadObject
             | Self::ListObjectsV2
@@ -56,6 +83,8 @@ impl Op {
             | Self::HeadBucket
             | Self::ListBuckets
             | Self::GetBucketLocation
+            | Self::QueryResumable
+            | Self::Token
             | Self::Other => false,
         }
     }
@@ -100,6 +129,7 @@ impl Target {
     }
 }
 
+/// The parameters of a request.
 struct Query<'a>(&'a str);
 
 impl Query<'_> {

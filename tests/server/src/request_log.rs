@@ -30,9 +30,15 @@ pub struct Recorded {
     pub if_match: Option<String>,
     /// The `If-None-Match` header.
     pub if_none_match: Option<String>,
-    /// The access key that signed it.
+    /// The access key that signed it (S3).
     pub access_key: Option<String>,
-    /// The status that was answered; `None` if nothing was (yet).
+    /// The token behind `Bearer` in its `Authorization` (GCS).
+    pub bearer: Option<String>,
+    /// The generation that the object must have, 0 for none (GCS).
+    pub if_generation_match: Option<i64>,
+    /// Whether it came over gRPC (GCS).
+    pub rpc: bool,
+    /// The HTTP status that was answered, also for what a gRPC call was answered; `None` if nothing was (yet).
     pub status: Option<u16>,
     /// Bytes of the request's body that arrived.
     pub bytes_in: u64,
@@ -70,10 +76,15 @@ pub(crate) struct RequestLog {
 
 impl RequestLog {
     /// Records an arriving request and returns where its outcome is to be noted.
-    pub(crate) fn begin<B>(&self, request: &Request<B>, target: &Target) -> Arc<Progress> {
+    pub(crate) fn begin(&self, request: Recorded) -> Arc<Progress> {
         let progress = Arc::new(Progress::default());
-        self.entries.lock().push((describe(request, target), Arc::clone(&progress)));
+        self.record(request, Arc::clone(&progress));
         progress
+    }
+
+    /// Records a request of which something is known already.
+    pub(crate) fn record(&self, request: Recorded, progress: Arc<Progress>) {
+        self.entries.lock().push((request, progress));
     }
 
     /// Returns all requests as far as they are known now.
@@ -100,7 +111,8 @@ fn with_progress(recorded: &Recorded, progress: &Progress) -> Recorded {
     }
 }
 
-fn describe<B>(request: &Request<B>, target: &Target) -> Recorded {
+/// Returns an S3 request as it arrives.
+pub(crate) fn describe<B>(request: &Request<B>, target: &Target) -> Recorded {
     let headers = request.headers();
     Recorded {
         op: target.op,
@@ -112,13 +124,16 @@ fn describe<B>(request: &Request<B>, target: &Target) -> Recorded {
         if_match: text(headers, header::IF_MATCH.as_str()),
         if_none_match: text(headers, header::IF_NONE_MATCH.as_str()),
         access_key: signer(headers),
+        bearer: None,
+        if_generation_match: None,
+        rpc: false,
         status: None,
         bytes_in: 0,
         bytes_out: 0,
     }
 }
 
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(crate) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 

@@ -1,21 +1,19 @@
 //! The running server, and a test's direct access to what it holds.
 //!
-//! It has a thread and a runtime of its own, so that it answers while the test's runtime is
-//! blocked. Dropping it closes every connection.
+//! Dropping it closes every connection.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 use crate::bucket::{Bucket, Store, Stored, whole_seconds};
 use crate::faults::{Fault, FaultHandle, Faults};
+use crate::host::Host;
 use crate::objects;
 use crate::operation::Op;
 use crate::options::{KeyPair, Options};
@@ -25,11 +23,9 @@ use crate::service::{Service, Shared};
 /// An S3 server on 127.0.0.1. It stops when dropped.
 #[derive(Debug)]
 pub struct S3Server {
-    address: SocketAddr,
+    host: Host,
     keys: KeyPair,
     shared: Shared,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl S3Server {
@@ -44,34 +40,18 @@ impl S3Server {
             faults: Arc::new(Faults::default()),
         };
         let service = Service::new(&options, shared.clone());
-        let (started, address) = mpsc::channel();
-        let (stop, stopped) = oneshot::channel();
-        let port = options.port;
-        let thread = std::thread::Builder::new().name("s3-server".to_owned()).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime can be built").block_on(async {
-                let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free");
-                let address = listener.local_addr().expect("the listener is bound");
-                started.send(address).expect("the starter waits for the address");
-                tokio::select! {
-                    () = serve(listener, service) => {}
-                    _ = stopped => {}
-                }
-            });
-        });
-        let thread = thread.expect("a thread can be started");
-        let address = address.recv().expect("the server's thread is listening");
-        Self { address, keys: options.keys, shared, stop: Some(stop), thread: Some(thread) }
+        let host = Host::start("s3-server", options.port, move |listener| serve(listener, service));
+        Self { host, keys: options.keys, shared }
     }
 
     /// Returns the endpoint, such as `http://127.0.0.1:40000`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.host.address())
     }
 
     /// Returns the address that the server listens on.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.host.address()
     }
 
     /// Returns the access key that may do everything.
@@ -171,16 +151,6 @@ impl S3Server {
     fn bucket<T>(&self, name: &str, act: impl FnOnce(&mut Bucket) -> T) -> T {
         let done = self.shared.store.with(name, |bucket| Ok(act(bucket)));
         done.unwrap_or_else(|error| panic!("Bucket {name}: {error}"))
-    }
-}
-
-impl Drop for S3Server {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            assert!(ended.is_ok() || std::thread::panicking(), "the server's thread panicked");
-        }
     }
 }
 

@@ -1,10 +1,8 @@
 //! The way of a request through the server: recorded, struck by faults, handled, answered.
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode, header};
@@ -14,15 +12,12 @@ use s3s::{Body, StdError};
 use crate::access::{Keys, Policy};
 use crate::backend::Backend;
 use crate::bucket::Store;
-use crate::faults::{Action, Faults, Refusal};
+use crate::faults::{Faults, Refusal};
 use crate::operation::Target;
 use crate::options::Options;
-use crate::request_log::{Progress, RequestLog};
+use crate::request_log::{Progress, RequestLog, describe};
+use crate::strike::{After, Before, POLITE_BYTES, after, before, cut};
 use crate::wire::{Answer, Damage, Upload};
-
-/// An upload that nobody wants is still read up to this size: a connection that is closed with
-/// bytes unread may lose the answer.
-const POLITE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Everything that requests share.
 #[derive(Debug, Clone)]
@@ -51,7 +46,7 @@ impl Service {
     /// An error closes the connection without an answer.
     async fn handle(self, request: Request<Incoming>) -> Result<Response<Answer>, StdError> {
         let target = Target::of(request.method(), request.uri(), request.headers());
-        let progress = self.shared.log.begin(&request, &target);
+        let progress = self.shared.log.begin(describe(&request, &target));
         let actions = self.shared.faults.strike(&target);
         let (parts, body) = request.into_parts();
         let upload = Upload::new(body, Arc::clone(&progress));
@@ -81,75 +76,6 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     }
 }
 
-enum Before<'a> {
-    Handle(Upload),
-    Refuse(&'a Refusal),
-    Cut,
-}
-
-/// Applies what happens to a request before it is handled.
-async fn before(actions: &[Action], upload: Upload) -> Before<'_> {
-    for action in actions {
-        match action {
-            Action::Delay(time) => pause(*time).await,
-            Action::Hold(gate) => gate.pass().await,
-            Action::Refuse(refusal) => {
-                upload.discard(POLITE_BYTES).await;
-                return Before::Refuse(refusal);
-            }
-            Action::Stall => std::future::pending().await,
-            Action::Cut => return Before::Cut,
-            Action::CutUpload(bytes) => {
-                upload.discard(*bytes).await;
-                return Before::Cut;
-            }
-            Action::CorruptUpload(offset) => upload.corrupt(*offset),
-            Action::HoldAnswer(_)
-            | Action::ApplyThenCut
-            | Action::ApplyThenRefuse(_)
-            | Action::ApplyThenStall
-            | Action::CutBody(_)
-            | Action::StallBody(_)
-            | Action::HoldBody(..)
-            | Action::ShortBody(_)
-            | Action::CorruptBody(_) => {}
-        }
-    }
-    Before::Handle(upload)
-}
-
-enum After<'a> {
-    Answer(Damage),
-    Refuse(&'a Refusal),
-    Cut,
-}
-
-/// Applies what happens to a request after it was handled.
-async fn after(actions: &[Action]) -> After<'_> {
-    let mut damage = Damage::None;
-    for action in actions {
-        match action {
-            Action::HoldAnswer(gate) => gate.pass().await,
-            Action::ApplyThenCut => return After::Cut,
-            Action::ApplyThenRefuse(refusal) => return After::Refuse(refusal),
-            Action::ApplyThenStall => std::future::pending().await,
-            Action::CutBody(bytes) => damage = Damage::Cut(*bytes),
-            Action::StallBody(bytes) => damage = Damage::Stall(*bytes),
-            Action::HoldBody(bytes, gate) => damage = Damage::Hold(*bytes, gate.clone()),
-            Action::ShortBody(bytes) => damage = Damage::Short(*bytes),
-            Action::CorruptBody(offset) => damage = Damage::Corrupt(*offset),
-            Action::Delay(_)
-            | Action::Hold(_)
-            | Action::Refuse(_)
-            | Action::Stall
-            | Action::Cut
-            | Action::CutUpload(_)
-            | Action::CorruptUpload(_) => {}
-        }
-    }
-    After::Answer(damage)
-}
-
 fn finish(mut answer: Response<Body>, progress: &Arc<Progress>, damage: Damage) -> Response<Answer> {
     progress.answered(answer.status().as_u16());
     if matches!(damage, Damage::Short(_)) {
@@ -171,13 +97,4 @@ fn refused(refusal: &Refusal) -> Response<Body> {
         answer.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(seconds));
     }
     answer
-}
-
-fn cut() -> StdError {
-    Box::new(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection is cut on purpose"))
-}
-
-#[expect(clippy::disallowed_methods, reason = "the delay is what the test asked for")]
-async fn pause(time: Duration) {
-    tokio::time::sleep(time).await;
 }

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use parking_lot::Mutex;
 use s3s::StdError;
+use tokio::sync::Notify;
 
 use crate::gate::Gate;
 use crate::request_log::Progress;
@@ -41,10 +43,28 @@ impl Upload {
         self.state.lock().wrong = Some(at);
     }
 
+    /// Returns the same body, which ends after so many bytes.
+    pub(crate) fn limited(self, bytes: u64) -> Self {
+        self.state.lock().left = Some(bytes);
+        self
+    }
+
+    /// Reads all that comes. Returns it, and whether it came to its end unbroken.
+    pub(crate) async fn receive(mut self) -> (Bytes, bool) {
+        let mut received = BytesMut::new();
+        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
+            match frame.map(Frame::into_data) {
+                Ok(data) => received.extend_from_slice(&data.unwrap_or_default()),
+                Err(_) => return (received.freeze(), false),
+            }
+        }
+        (received.freeze(), true)
+    }
+
     /// Reads and drops up to `limit` bytes.
-    pub(crate) async fn discard(mut self, limit: u64) {
-        self.state.lock().left = Some(limit);
-        while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {}
+    pub(crate) async fn discard(self, limit: u64) {
+        let mut limited = self.limited(limit);
+        while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut limited).poll_frame(cx)).await {}
     }
 }
 
@@ -87,6 +107,21 @@ impl Body for Upload {
     }
 }
 
+/// Closes a connection at once, whatever else is under way on it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cutter(Arc<Notify>);
+
+impl Cutter {
+    pub(crate) fn cut(&self) {
+        self.0.notify_one();
+    }
+
+    /// Waits until the connection is to be closed.
+    pub(crate) async fn wait(&self) {
+        self.0.notified().await;
+    }
+}
+
 /// What happens to an answer's body.
 #[derive(Debug, Clone)]
 pub(crate) enum Damage {
@@ -110,6 +145,10 @@ pub(crate) struct Answer {
     inner: s3s::Body,
     /// What came from `inner` and was not sent yet.
     unsent: Bytes,
+    /// What follows the body.
+    trailers: Option<HeaderMap>,
+    /// How the connection is closed that shares its socket with other requests.
+    cutter: Option<Cutter>,
     progress: Arc<Progress>,
     damage: Damage,
     sent: u64,
@@ -119,7 +158,22 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn new(inner: s3s::Body, progress: Arc<Progress>, damage: Damage) -> Self {
-        Self { inner, unsent: Bytes::new(), progress, damage, sent: 0, flushed: false, waiting: None }
+        Self {
+            inner,
+            unsent: Bytes::new(),
+            trailers: None,
+            cutter: None,
+            progress,
+            damage,
+            sent: 0,
+            flushed: false,
+            waiting: None,
+        }
+    }
+
+    /// Returns the answer of a gRPC call: with these trailers, on a connection of HTTP/2.
+    pub(crate) fn of_call(self, trailers: HeaderMap, cutter: Cutter) -> Self {
+        Self { trailers: Some(trailers), cutter: Some(cutter), ..self }
     }
 
     fn limit(&self) -> Option<u64> {
@@ -155,14 +209,23 @@ impl Answer {
                 self.damage = Damage::None;
                 self.next(cx)
             }
-            Damage::Cut(_) if self.flushed => Poll::Ready(Some(Err(broken()))),
+            Damage::Cut(_) if self.flushed => match &self.cutter {
+                Some(cutter) => {
+                    cutter.cut();
+                    Poll::Pending
+                }
+                None => Poll::Ready(Some(Err(broken()))),
+            },
             Damage::Cut(_) => {
                 // What was sent is in the connection's buffer: a pause lets it out first.
                 self.flushed = true;
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Damage::None | Damage::Short(_) | Damage::Corrupt(_) => Poll::Ready(None),
+            Damage::Short(_) => {
+                Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+            }
+            Damage::None | Damage::Corrupt(_) => Poll::Ready(None),
         }
     }
 
@@ -171,7 +234,9 @@ impl Answer {
             match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
                 Some(Ok(frame)) => self.unsent = frame.into_data().unwrap_or_default(),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
+                None => {
+                    return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+                }
             }
         }
         Poll::Ready(Some(Ok(Frame::data(self.take()))))
@@ -202,7 +267,10 @@ impl Body for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.damage, Damage::None) && self.unsent.is_empty() && self.inner.is_end_stream()
+        matches!(self.damage, Damage::None)
+            && self.trailers.is_none()
+            && self.unsent.is_empty()
+            && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,0 +1,52 @@
+//! How a GCS server is started.
+
+use std::time::Duration;
+
+/// Whom the server lets in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody, with any token or none.
+    Open,
+    /// Who shows this token; others are answered 401.
+    Bearer(String),
+    /// Who shows a token that `/token` gave and that did not run out; others are answered 401.
+    Issued,
+    /// Nobody: 403.
+    Denied,
+}
+
+/// How often one object may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteRate {
+    /// As often as one likes.
+    Unlimited,
+    /// Once in this time, which is a second with the real service; above that 429.
+    OncePer(Duration),
+}
+
+/// How to start a [`GcsServer`](crate::GcsServer).
+#[derive(Debug, Clone)]
+pub struct GcsOptions {
+    /// The buckets that exist from the start.
+    pub buckets: Vec<String>,
+    /// Whom the server lets in.
+    pub access: Access,
+    /// How often one object may be written.
+    pub write_rate: WriteRate,
+    /// Most bytes that one call of a rewrite copies, if the call does not say less.
+    pub rewrite_bytes_per_call: u64,
+    /// The TCP port on 127.0.0.1; 0 takes a free one.
+    pub port: u16,
+}
+
+impl Default for GcsOptions {
+    fn default() -> Self {
+        Self {
+            buckets: vec!["bucket".to_owned()],
+            access: Access::Open,
+            write_rate: WriteRate::Unlimited,
+            rewrite_bytes_per_call: 4 * 1024 * 1024,
+            port: 0,
+        }
+    }
+}
