@@ -434,7 +434,7 @@ async fn a_copy_is_of_the_version_asked_for_and_carries_its_own_metadata() {
 }
 
 async fn upload(bucket: &Bucket, name: &str, parts: &[&str]) -> (UploadId, Vec<UploadedPart>) {
-    let id = bucket.store.begin_upload(&key(name), &always()).await.unwrap();
+    let id = bucket.store.begin_upload(&key(name), 0, &always()).await.unwrap();
     let mut done = Vec::new();
     for (body, number) in parts.iter().zip(1..) {
         let body = Bytes::copy_from_slice(body.as_bytes());

@@ -156,7 +156,7 @@ impl ObjectStore for FolderStore {
         self.run("put", key, work).await
     }
 
-    async fn begin_upload(&self, key: &ObjectKey, _options: &PutOptions) -> Result<UploadId> {
+    async fn begin_upload(&self, key: &ObjectKey, _size: u64, _options: &PutOptions) -> Result<UploadId> {
         self.run("begin_upload", key, |folder, request| folder.begin_upload(request)).await
     }
 

@@ -134,8 +134,8 @@ impl ObjectStore for GcsStore {
         self.write_object(key, body, options).await
     }
 
-    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<UploadId> {
-        self.open_session(key, options).await
+    async fn begin_upload(&self, key: &ObjectKey, size: u64, options: &PutOptions) -> Result<UploadId> {
+        self.open_session(key, size, options).await
     }
 
     async fn upload_part(

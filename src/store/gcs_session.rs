@@ -6,7 +6,8 @@
 //! to, cold storage classes charge a month for each of them, a bucket with a retention policy
 //! refuses to delete them at all, and a crash leaves them behind. A session leaves nothing but
 //! a name that lapses by itself, and its condition is judged when it ends. So an upload is a
-//! task that streams what it is fed, in the order of the parts, and that resumes by itself.
+//! task that streams what it is fed, in the order of the parts, and that resumes by itself; the
+//! last byte, which makes the object, is sent when the upload is completed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use tokio::task::AbortHandle;
 use super::gcs::{GcsStore, must_match};
 use super::gcs_error::{Asked, find};
 use super::gcs_name::name_of;
-use super::gcs_source::{Feed, Parts, Persistence, Signs};
+use super::gcs_source::{Dry, Feed, Parts, Persistence, Signs};
 use super::gcs_write::CONTENT_TYPE;
 use super::meta_text::encode_meta;
 use super::{Condition, ErrorKind, PutOptions, Result, StoreError, UploadId, UploadedPart, Version};
@@ -123,7 +124,7 @@ impl Session {
             tokio::select! {
                 permit = self.feed.reserve() => if let Ok(permit) = permit {
                     self.is_fed.store(true, Ordering::Relaxed);
-                    permit.send(Feed::End);
+                    permit.send(Feed::Complete);
                 },
                 ended = self.wait_for_end() => return ended,
             }
@@ -142,32 +143,36 @@ impl Session {
 }
 
 impl GcsStore {
-    pub(super) async fn open_session(&self, key: &ObjectKey, options: &PutOptions) -> Result<UploadId> {
+    pub(super) async fn open_session(
+        &self,
+        key: &ObjectKey,
+        size: u64,
+        options: &PutOptions,
+    ) -> Result<UploadId> {
         let asked = self.asked("begin upload", key.as_str(), &options.condition);
-        let session = self.begin(key, options);
-        let mut opened = session.1;
+        let (session, mut opened) = self.begin(key, size, options);
         let open = async {
             tokio::select! {
                 _ = opened.wait_for(|opened| *opened) => None,
-                ended = session.0.wait_for_end() => ended.err(),
+                ended = session.wait_for_end() => ended.err(),
             }
         };
         match self.patience.wait(open).await.map_err(|s| asked.unanswered(s))? {
             Some(failure) if !failure.is_condition_failed() => Err(failure.error(&asked)),
             _ => {
                 let upload = UploadId(uuid::Uuid::new_v4().to_string());
-                self.sessions.0.lock().insert(upload.0.clone(), Arc::new(session.0));
+                self.sessions.0.lock().insert(upload.0.clone(), Arc::new(session));
                 Ok(upload)
             }
         }
     }
 
     /// Begins the task that streams; returns it, and what tells that the service knows of it.
-    fn begin(&self, key: &ObjectKey, options: &PutOptions) -> (Session, watch::Receiver<bool>) {
+    fn begin(&self, key: &ObjectKey, size: u64, options: &PutOptions) -> (Session, watch::Receiver<bool>) {
         let (signs, (feed, parts)) = (Signs::default(), mpsc::channel(1));
         let (opening, opened) = watch::channel(false);
         let (ending, outcome) = watch::channel(None);
-        let source = Parts::new(parts, signs.clone(), opening);
+        let source = Parts::new(size, parts, signs.clone(), opening);
         let persistence = Persistence::new(signs.clone(), opened.clone());
         let mut request = self
             .clients
@@ -307,10 +312,11 @@ impl OwnedAsked {
             condition: &self.condition,
             now: self.now,
         };
+        let is_too_far_back = find::<Dry>(&error) == Some(&Dry::TooFarBack);
         let failed = asked.failed(error);
-        // The key may be there and the session is not: only a look tells whether it was written.
-        let is_gone = failed.is_not_found();
-        let kind = if is_gone { ErrorKind::Unreachable } else { failed.kind };
+        // It may be begun anew; whether it had written the object, only a look can tell.
+        let may_pass = failed.is_not_found() || is_too_far_back;
+        let kind = if may_pass { ErrorKind::Unreachable } else { failed.kind };
         Failure { kind, detail: failed.detail, hint: failed.hint }
     }
 }

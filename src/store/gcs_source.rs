@@ -1,6 +1,7 @@
 //! Where the bytes of a session come from, and how long it goes on.
 //!
-//! The session sends one stream. When it breaks, the service says how much it has kept and the
+//! The session sends one stream, whose last bytes make the object, so they wait for the word
+//! that completes the upload. When the stream breaks, the service says how much it has kept and the
 //! stream goes on from there, so the last bytes that were sent are held until newer ones push
 //! them out. If the service kept less than that, the session fails and the upload begins anew:
 //! slower, never wrong.
@@ -16,7 +17,7 @@ use google_cloud_gax::error::Error;
 use google_cloud_gax::retry_policy::RetryPolicy;
 use google_cloud_gax::retry_result::RetryResult;
 use google_cloud_gax::retry_state::RetryState;
-use google_cloud_storage::streaming_source::{Seek, StreamingSource};
+use google_cloud_storage::streaming_source::{Seek, SizeHint, StreamingSource};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
@@ -27,13 +28,16 @@ use super::retry;
 /// How many bytes that were sent are held.
 const HELD_BYTES: usize = 32 * 1024 * 1024;
 
+/// How many bytes wait for the word that completes the upload.
+const LAST_BYTES: usize = 1;
+
 /// What a session is fed with.
 #[derive(Debug)]
 pub(super) enum Feed {
     /// The next part.
     Part(Bytes),
-    /// There is no more.
-    End,
+    /// All parts were fed, and the object is to be.
+    Complete,
 }
 
 /// Why a session has no more bytes.
@@ -43,6 +47,8 @@ pub(super) enum Dry {
     GivenUp,
     #[error("the service lost bytes that it had taken")]
     TooFarBack,
+    #[error("the parts have another size than the upload was begun with")]
+    WrongSize,
 }
 
 /// What is known of a session from the outside.
@@ -65,8 +71,9 @@ impl Signs {
     }
 }
 
-/// The parts of an upload as one stream.
+/// The parts of an upload as one stream of a known size.
 pub(super) struct Parts {
+    size: u64,
     feed: mpsc::Receiver<Feed>,
     signs: Signs,
     /// Says that the session is open.
@@ -76,12 +83,43 @@ pub(super) struct Parts {
     start: u64,
     end: u64,
     next: u64,
-    has_ended: bool,
+    is_complete: bool,
 }
 
 impl Parts {
-    pub(super) fn new(feed: mpsc::Receiver<Feed>, signs: Signs, opened: watch::Sender<bool>) -> Self {
-        Self { feed, signs, opened, held: VecDeque::new(), start: 0, end: 0, next: 0, has_ended: false }
+    pub(super) fn new(
+        size: u64,
+        feed: mpsc::Receiver<Feed>,
+        signs: Signs,
+        opened: watch::Sender<bool>,
+    ) -> Self {
+        let held = VecDeque::new();
+        Self { size, feed, signs, opened, held, start: 0, end: 0, next: 0, is_complete: false }
+    }
+
+    /// Takes what is fed next.
+    async fn eat(&mut self) -> std::result::Result<(), Dry> {
+        match self.feed.recv().await {
+            Some(Feed::Part(part)) if self.end + part.len() as u64 <= self.size => self.hold(part),
+            Some(Feed::Complete) if self.end == self.size => self.is_complete = true,
+            Some(_) => return Err(Dry::WrongSize),
+            None => return Err(Dry::GivenUp),
+        }
+        Ok(())
+    }
+
+    /// Returns the next piece; the last byte only when the upload is to be completed.
+    async fn piece(&mut self) -> std::result::Result<Option<Bytes>, Dry> {
+        loop {
+            let mut rest = self.rest();
+            if !self.is_complete && self.next + rest.len() as u64 == self.size {
+                rest.truncate(rest.len().saturating_sub(LAST_BYTES));
+            }
+            match self.signs.progress.step(&mut rest) {
+                None if self.next < self.size => self.eat().await?,
+                piece => return Ok(piece),
+            }
+        }
     }
 
     fn hold(&mut self, part: Bytes) {
@@ -116,19 +154,13 @@ impl StreamingSource for Parts {
     type Error = Dry;
 
     async fn next(&mut self) -> Option<std::result::Result<Bytes, Dry>> {
-        while self.next == self.end {
-            if self.has_ended {
-                return None;
-            }
-            match self.feed.recv().await {
-                Some(Feed::Part(part)) => self.hold(part),
-                Some(Feed::End) => self.has_ended = true,
-                None => return Some(Err(Dry::GivenUp)),
-            }
-        }
-        let piece = self.signs.progress.step(&mut self.rest())?;
-        self.next += piece.len() as u64;
-        Some(Ok(piece))
+        let piece = self.piece().await.transpose()?;
+        self.next += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Some(piece)
+    }
+
+    async fn size_hint(&self) -> std::result::Result<SizeHint, Dry> {
+        Ok(SizeHint::with_exact(self.size))
     }
 }
 
@@ -142,6 +174,10 @@ impl Seek for Parts {
             return Err(Dry::TooFarBack);
         }
         self.next = offset;
+        while self.size == 0 && !self.is_complete {
+            // An empty object is there as soon as the request is.
+            self.eat().await?;
+        }
         Ok(())
     }
 }

@@ -244,9 +244,9 @@ pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
     /// Fails with `Exists` (`IfAbsent`) or `Changed` (`IfVersion`, also if the key is gone).
     async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<Version>;
 
-    /// Begins a multipart upload. The condition in `options` is judged by
-    /// [`ObjectStore::complete_upload`].
-    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<UploadId>;
+    /// Begins an upload in parts that have `size` bytes in all. The condition in `options` is
+    /// judged by [`ObjectStore::complete_upload`], which is told the same options again.
+    async fn begin_upload(&self, key: &ObjectKey, size: u64, options: &PutOptions) -> Result<UploadId>;
 
     /// Uploads part `number` (from 1). Where parts come in order ([`Abilities::parts_in_order`])
     /// it returns no sooner than the ones before it.

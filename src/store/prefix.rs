@@ -70,8 +70,8 @@ impl ObjectStore for Prefixed {
         self.inner.put(&self.full(key), body, options).await.map_err(|e| self.without_prefix(e))
     }
 
-    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<UploadId> {
-        self.inner.begin_upload(&self.full(key), options).await.map_err(|e| self.without_prefix(e))
+    async fn begin_upload(&self, key: &ObjectKey, size: u64, options: &PutOptions) -> Result<UploadId> {
+        self.inner.begin_upload(&self.full(key), size, options).await.map_err(|e| self.without_prefix(e))
     }
 
     async fn upload_part(

@@ -123,9 +123,9 @@ impl<'a> Subject<'a> {
     }
 
     async fn upload(&self, options: &PutOptions) -> Result<Version> {
-        let upload = self.store.begin_upload(&self.key, options).await?;
+        let body = Bytes::from_static(b"fourth");
+        let upload = self.store.begin_upload(&self.key, body.len() as u64, options).await?;
         let outcome = async {
-            let body = Bytes::from_static(b"fourth");
             let part = self.store.upload_part(&self.key, &upload, 1, body).await?;
             self.store.complete_upload(&self.key, &upload, &[part], options).await
         };

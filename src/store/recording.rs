@@ -102,9 +102,9 @@ impl ObjectStore for RecordingStore {
         self.inner.put(key, body, options).await
     }
 
-    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<UploadId> {
+    async fn begin_upload(&self, key: &ObjectKey, size: u64, options: &PutOptions) -> Result<UploadId> {
         self.note("begin_upload", key, Condition::Always);
-        self.inner.begin_upload(key, options).await
+        self.inner.begin_upload(key, size, options).await
     }
 
     async fn upload_part(

@@ -217,8 +217,8 @@ impl ObjectStore for RetryingStore {
         self.count_upload(&body, outcome)
     }
 
-    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<UploadId> {
-        self.persist(|| self.inner.begin_upload(key, options)).await.0
+    async fn begin_upload(&self, key: &ObjectKey, size: u64, options: &PutOptions) -> Result<UploadId> {
+        self.persist(|| self.inner.begin_upload(key, size, options)).await.0
     }
 
     async fn upload_part(

@@ -90,7 +90,7 @@ impl ObjectStore for S3Store {
         self.put_object(key, body, options).await
     }
 
-    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<UploadId> {
+    async fn begin_upload(&self, key: &ObjectKey, _size: u64, options: &PutOptions) -> Result<UploadId> {
         self.create_multipart_upload(key, options).await
     }
 

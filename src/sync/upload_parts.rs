@@ -43,7 +43,7 @@ impl SyncService {
             let hash = self.hash_ahead(state, &source).await?;
             let options = put_options(&state.inode, condition.clone(), hash.as_deref());
             let key = ObjectKey::new(Path::clone(&state.path));
-            let begun = self.store.begin_upload(&key, &options).await;
+            let begun = self.store.begin_upload(&key, source.len, &options).await;
             let upload = begun.map_err(|failed| self.upload_failed(state, &options.nonce, failed))?;
             if !self.note_uploading(state, source.stamp, &options, Some(upload.clone()))? {
                 self.give_up(state, &key, &upload, &options).await;

@@ -47,10 +47,10 @@ pub(crate) async fn hostile_keys_are_kept_apart_and_come_back_exactly(candidate:
         assert_eq!(meta.map(|meta| meta.size), Some(name.len() as u64), "{name:?}");
     }
     keys.sort_unstable();
-    assert_eq!(keys_below(store, "").await, keys);
+    assert_eq!(sorted(keys_below(store, "").await), keys);
     for prefix in ["a/", "/", "d/d/", "a%", "e", ".."] {
         let below: Vec<_> = keys.iter().filter(|key| key.starts_with(prefix)).cloned().collect();
-        assert_eq!(keys_below(store, prefix).await, below, "prefix {prefix:?}");
+        assert_eq!(sorted(keys_below(store, prefix).await), below, "prefix {prefix:?}");
     }
     copies_of_hostile_keys(candidate, &keys).await;
     for name in &keys {
@@ -58,6 +58,12 @@ pub(crate) async fn hostile_keys_are_kept_apart_and_come_back_exactly(candidate:
         assert_eq!(store.head(&key(name)).await.unwrap(), None, "{name:?}");
     }
     assert_eq!(keys_below(store, "").await, Vec::<String>::new());
+}
+
+/// The few keys that a service cannot name as they are come elsewhere in a listing.
+fn sorted(mut keys: Vec<String>) -> Vec<String> {
+    keys.sort_unstable();
+    keys
 }
 
 async fn copies_of_hostile_keys(candidate: &Candidate, keys: &[String]) {

@@ -17,12 +17,14 @@ mod uploads;
 use bayou::model::key::ObjectKey;
 use bayou::os::clock::SystemClock;
 use bayou::store::folder::FolderStore;
+use bayou::store::gcs::GcsStore;
+use bayou::store::gcs_options::GcsOptions;
 use bayou::store::prefix::Prefixed;
 use bayou::store::retry::{RetryPolicy, RetryingStore};
 use bayou::store::s3::S3Store;
 use bayou::store::s3_options::{S3Options, StaticKeys};
 use bayou::store::{Condition, ErrorKind, PutOptions, Result, SharedStore, StoreError, Version};
-use bayou_test_server::{Etags, Options, S3Server};
+use bayou_test_server::{Etags, GcsServer, Options, S3Server};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use moto::Moto;
@@ -41,6 +43,8 @@ struct Candidate {
     missing_upload: ErrorKind,
     /// Whether keys may contain line breaks.
     takes_line_breaks: bool,
+    /// Whether the answer to a get tells when the object was written.
+    reads_tell_the_time: bool,
     /// How many bytes of a key the wrapper's prefix takes.
     prefix_bytes: usize,
     /// What must outlive the store: its server or its folder.
@@ -56,6 +60,7 @@ impl Candidate {
             copies_conditionally: true,
             missing_upload: ErrorKind::NotFound,
             takes_line_breaks: true,
+            reads_tell_the_time: true,
             prefix_bytes: 0,
             _home: Box::new(home),
         }
@@ -80,6 +85,14 @@ async fn strict_s3(options: Options) -> Candidate {
     let options = S3Options { endpoint_url: Some(server.url()), keys: Some(keys), ..S3Options::default() };
     let store = S3Store::connect("bucket", &options, SystemClock::shared()).await.unwrap();
     Candidate::able(Arc::new(store), server)
+}
+
+/// Returns a bucket of a strict server of Google Cloud Storage.
+async fn strict_gcs() -> Candidate {
+    let server = GcsServer::start(bayou_test_server::GcsOptions::default());
+    let options = GcsOptions { endpoint_url: Some(server.url()), ..GcsOptions::default() };
+    let store = GcsStore::connect("bucket", &options, SystemClock::shared()).await.unwrap();
+    Candidate { reads_tell_the_time: false, ..Candidate::able(Arc::new(store), server) }
 }
 
 /// Returns a folder's bucket.
@@ -139,6 +152,9 @@ sits_the_exam!(folder_wrapped, folder().wrapped());
 sits_the_exam!(s3, strict_s3(Options::default()).await);
 sits_the_exam!(s3_wrapped, strict_s3(Options::default()).await.wrapped());
 sits_the_exam!(s3_with_unique_etags, strict_s3(Options { etags: Etags::Unique, ..Options::default() }).await);
+
+sits_the_exam!(gcs, strict_gcs().await);
+sits_the_exam!(gcs_wrapped, strict_gcs().await.wrapped());
 
 /// The judge that we did not write. It is slow to start, so all questions are put to one, each
 /// below a prefix of its own; the first, which fills it with hostile keys, to the bare bucket.

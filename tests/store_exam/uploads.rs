@@ -4,19 +4,24 @@ use super::{Candidate, body_of, key, keys_below, kind, pattern, put};
 use bayou::store::{Condition, ErrorKind, PutOptions, SharedStore, UploadId, UploadedPart};
 use bytes::Bytes;
 
-/// Begins an upload and sends these parts, the last first.
+/// Begins an upload and sends these parts, the last first where they may come so.
 async fn upload(
     store: &SharedStore,
     name: &str,
     bodies: &[Bytes],
     options: &PutOptions,
 ) -> (UploadId, Vec<UploadedPart>) {
-    let upload = store.begin_upload(&key(name), options).await.unwrap();
+    let size: usize = bodies.iter().map(Bytes::len).sum();
+    let upload = store.begin_upload(&key(name), size as u64, options).await.unwrap();
     let mut parts = Vec::new();
-    for (number, body) in (1..).zip(bodies).collect::<Vec<_>>().into_iter().rev() {
+    let mut numbered: Vec<_> = (1..).zip(bodies).collect();
+    if !store.abilities().parts_in_order {
+        numbered.reverse();
+    }
+    for (number, body) in numbered {
         parts.push(store.upload_part(&key(name), &upload, number, body.clone()).await.unwrap());
     }
-    parts.reverse();
+    parts.sort_by_key(|part| part.number);
     (upload, parts)
 }
 

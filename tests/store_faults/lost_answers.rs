@@ -52,7 +52,7 @@ async fn a_completed_upload_recognises_itself() {
     for loss in losses() {
         let stage = Stage::set().await;
         let options = when(Condition::IfAbsent);
-        let upload = stage.store.begin_upload(&key("a"), &options).await.unwrap();
+        let upload = stage.store.begin_upload(&key("a"), 100, &options).await.unwrap();
         let part = stage.store.upload_part(&key("a"), &upload, 1, pattern(100)).await.unwrap();
         stage.server.fault(Fault::on(Op::CompleteMultipartUpload, loss).first(1));
         let version = stage.store.complete_upload(&key("a"), &upload, &[part], &options).await.unwrap();

@@ -129,7 +129,7 @@ async fn every_request(store: &dyn ObjectStore) -> Vec<(&'static str, Option<Err
     vec![
         ("get", kind(store.get(&there, Some(0..1), None).await)),
         ("put", kind(store.put(&there, body.clone(), &options).await)),
-        ("begin_upload", kind(store.begin_upload(&there, &options).await)),
+        ("begin_upload", kind(store.begin_upload(&there, 4, &options).await)),
         ("upload_part", kind(store.upload_part(&there, &upload, 1, body).await)),
         ("complete_upload", kind(store.complete_upload(&there, &upload, &[part], &options).await)),
         ("abort_upload", kind(store.abort_upload(&there, &upload).await)),

@@ -164,6 +164,6 @@ async fn uploads_carry_their_checksum_and_length_in_headers_and_nothing_behind_t
             assert!(!request.contains(unwanted), "{request}");
         }
     }
-    store.begin_upload(&key("a"), &options).await.unwrap_err();
+    store.begin_upload(&key("a"), 9, &options).await.unwrap_err();
     assert!(parrot.heard().contains("x-amz-checksum-algorithm: crc32"), "{}", parrot.heard());
 }

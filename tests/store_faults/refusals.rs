@@ -104,7 +104,7 @@ async fn stores_that_refuse_checksums_behind_the_body_are_served() {
     let store = connect(&server, TIMEOUT).await;
     let options = when(Condition::IfAbsent);
     store.put(&key("small"), pattern(100_000), &options).await.unwrap();
-    let upload = store.begin_upload(&key("big"), &options).await.unwrap();
+    let upload = store.begin_upload(&key("big"), 100_000, &options).await.unwrap();
     let part = store.upload_part(&key("big"), &upload, 1, pattern(100_000)).await.unwrap();
     store.complete_upload(&key("big"), &upload, &[part], &options).await.unwrap();
 }

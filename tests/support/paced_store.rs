@@ -45,9 +45,9 @@ impl ObjectStore for PacedStore {
         self.inner.put(key, body, options).await
     }
 
-    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<UploadId> {
+    async fn begin_upload(&self, key: &ObjectKey, size: u64, options: &PutOptions) -> Result<UploadId> {
         let _passed = self.pace.pass().await;
-        self.inner.begin_upload(key, options).await
+        self.inner.begin_upload(key, size, options).await
     }
 
     async fn upload_part(

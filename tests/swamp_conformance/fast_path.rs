@@ -54,7 +54,7 @@ async fn c_40_a_multipart_etag_is_no_fingerprint() {
     let key = bayou::model::key::ObjectKey::new(INDEX);
     let options = bayou::store::PutOptions::when(bayou::store::Condition::Always);
     let body = world.object(INDEX).await.unwrap();
-    let upload = world.bucket.begin_upload(&key, &options).await.unwrap();
+    let upload = world.bucket.begin_upload(&key, body.len() as u64, &options).await.unwrap();
     let part = world.bucket.upload_part(&key, &upload, 1, body).await.unwrap();
     let version = world.bucket.complete_upload(&key, &upload, &[part], &options).await.unwrap();
     assert!(version.as_str().ends_with("-1"), "{version:?}");

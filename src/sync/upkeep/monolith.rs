@@ -60,7 +60,7 @@ impl Upkeep {
     async fn put_in_parts(&self, key: &ObjectKey, body: Bytes) -> Result<Version> {
         let written = async {
             let options = PutOptions::when(Condition::Always);
-            let upload = self.store.begin_upload(key, &options).await?;
+            let upload = self.store.begin_upload(key, body.len() as u64, &options).await?;
             let part = self.store.upload_part(key, &upload, 1, body).await?;
             self.store.complete_upload(key, &upload, &[part], &options).await
         };
