@@ -13,7 +13,7 @@ use crate::control::place::MountRecord;
 use crate::control::{Failure, FailureKind};
 use crate::model::namespace::Namespace;
 use crate::session::options::{MinFree, SessionOptions};
-use crate::store::s3_options::S3Options;
+use crate::store::access::Access;
 use crate::store::url::Source;
 use crate::sync::OnConflict;
 
@@ -30,7 +30,7 @@ pub(super) struct BucketArgs {
     /// Region of the bucket
     #[arg(long, env = "BAYOU_REGION", value_name = "NAME")]
     region: Option<String>,
-    /// Address of an S3 server other than AWS
+    /// Address of a server other than those of AWS or Google
     #[arg(long, env = "BAYOU_ENDPOINT_URL", value_name = "URL")]
     endpoint_url: Option<String>,
     /// Put the bucket's name into the path, not into the host name
@@ -38,6 +38,9 @@ pub(super) struct BucketArgs {
           default_value = "false", default_missing_value = "true", hide_possible_values = true,
           value_parser = BoolishValueParser::new())]
     force_path_style: bool,
+    /// File with the credentials of a Google service account or user
+    #[arg(long, env = "BAYOU_KEY_FILE", value_name = "FILE")]
+    key_file: Option<PathBuf>,
     /// Send requests without a signature: public buckets
     #[arg(long, alias = "anonymous", env = "BAYOU_NO_SIGN_REQUEST", value_name = "BOOL", num_args = 0..=1,
           require_equals = true, default_value = "false", default_missing_value = "true",
@@ -56,21 +59,21 @@ impl BucketArgs {
         self.namespace.as_ref()
     }
 
-    /// Returns how to reach the source, if it is on S3.
-    pub(super) fn s3_options(&self, source: &Source) -> Result<S3Options, Failure> {
-        let mut s3 = S3Options {
+    /// Returns how to reach the source.
+    pub(super) fn access(&self, source: &Source) -> Result<Access, Failure> {
+        let mut access = Access {
             profile: self.profile.clone(),
             region: self.region.clone(),
             endpoint_url: self.endpoint_url.clone(),
             force_path_style: self.force_path_style,
+            key_file: self.key_file.clone().map(absolute).transpose()?,
             no_sign_request: self.no_sign_request,
-            keys: None,
             timeout: self.timeout,
         };
-        if let Source::S3 { .. } = source {
-            s3.endpoint_url = endpoint(&s3)?;
+        if !matches!(source, Source::Folder { .. }) {
+            access.endpoint_url = endpoint(&access, source)?;
         }
-        Ok(s3)
+        Ok(access)
     }
 
     /// Fails if people name another namespace than the one that a mount shows.
@@ -143,17 +146,17 @@ pub(super) fn session_options(
         cache_min_free: cache.cache_min_free,
         on_conflict: cache.on_conflict,
         read_only,
-        s3: bucket.s3_options(source)?,
+        access: bucket.access(source)?,
     })
 }
 
 /// Returns the endpoint, wherever it is set: it tells two buckets of one name apart.
-fn endpoint(options: &S3Options) -> Result<Option<String>, Failure> {
+fn endpoint(access: &Access, source: &Source) -> Result<Option<String>, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let cannot = |error: std::io::Error| {
         Failure::new(FailureKind::System, "The runtime cannot be started").caused_by(&error)
     };
-    Ok(runtime.map_err(cannot)?.block_on(options.endpoint()))
+    Ok(runtime.map_err(cannot)?.block_on(access.endpoint(source)))
 }
 
 /// Returns the source that a word on the command line names.

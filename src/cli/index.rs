@@ -131,9 +131,9 @@ impl Sub {
 impl WhichArgs {
     fn place(&self) -> Result<IndexPlace, Failure> {
         let source = arguments::source(&self.source)?;
-        let s3 = self.bucket.s3_options(&source)?;
+        let access = self.bucket.access(&source)?;
         let namespace = self.bucket.namespace().cloned();
-        Ok(IndexPlace { source: source.to_string(), s3, namespace })
+        Ok(IndexPlace { source: source.to_string(), access, namespace })
     }
 
     /// Returns the words that name it in another command.

@@ -73,8 +73,8 @@ impl WhichArgs {
                 .map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?,
             None => LockName::of_bucket(namespace),
         };
-        let s3 = self.bucket.s3_options(&source)?;
-        Ok(LockPlace { source: source.to_string(), s3, name })
+        let access = self.bucket.access(&source)?;
+        Ok(LockPlace { source: source.to_string(), access, name })
     }
 }
 

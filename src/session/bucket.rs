@@ -9,12 +9,10 @@ use crate::control::{Failure, FailureKind};
 use crate::model::namespace::Namespace;
 use crate::os::clock::SharedClock;
 use crate::os::durable_file;
-use crate::store::folder::FolderStore;
+use crate::store::access::Access;
 use crate::store::prefix::Prefixed;
 use crate::store::probe::{Conditions, probe};
 use crate::store::retry::{RetryPolicy, RetryingStore};
-use crate::store::s3::S3Store;
-use crate::store::s3_options::S3Options;
 use crate::store::url::Source;
 use crate::store::{ErrorKind, SharedStore};
 
@@ -48,7 +46,7 @@ pub(super) enum Writes {
 
 /// Connects to the bucket; asks it nothing yet.
 pub(super) async fn connect(options: &SessionOptions, clock: &SharedClock) -> Result<Bucket, Failure> {
-    let (source, requests) = reach(&options.source, &options.s3, clock).await?;
+    let (source, requests) = reach(&options.source, &options.access, clock).await?;
     let root: SharedStore = Arc::new(Prefixed::new(Arc::clone(&requests) as SharedStore, source.prefix()));
     let namespace = options.namespace.clone();
     let store = part_of(&root, namespace.as_ref());
@@ -68,30 +66,22 @@ pub(super) fn part_of(root: &SharedStore, namespace: Option<&Namespace>) -> Shar
 /// Connects to all that is below the prefix; asks it nothing yet.
 pub(super) async fn connect_root(
     source: &str,
-    s3: &S3Options,
+    access: &Access,
     clock: &SharedClock,
 ) -> Result<SharedStore, Failure> {
-    let (source, requests) = reach(source, s3, clock).await?;
+    let (source, requests) = reach(source, access, clock).await?;
     Ok(Arc::new(Prefixed::new(requests, source.prefix())))
 }
 
 async fn reach(
     source: &str,
-    s3: &S3Options,
+    access: &Access,
     clock: &SharedClock,
 ) -> Result<(Source, Arc<RetryingStore>), Failure> {
     let parsed =
         Source::parse(source).map_err(|wrong| Failure::new(FailureKind::Usage, wrong.to_string()))?;
-    let backend: SharedStore = match &parsed {
-        Source::Folder { path } => {
-            Arc::new(FolderStore::open(path).map_err(|e| failures::of_store(source, &e))?)
-        }
-        Source::S3 { bucket, .. } => {
-            let connected = S3Store::connect(bucket, s3, Arc::clone(clock)).await;
-            Arc::new(connected.map_err(|e| failures::of_store(source, &e))?)
-        }
-    };
-    let policy = RetryPolicy::within(s3.timeout);
+    let backend = access.open(&parsed, clock).await.map_err(|e| failures::of_store(source, &e))?;
+    let policy = RetryPolicy::within(access.timeout);
     Ok((parsed, Arc::new(RetryingStore::new(backend, Arc::clone(clock), policy))))
 }
 

@@ -7,7 +7,7 @@ use super::failures;
 use crate::control::{Failure, FailureKind};
 use crate::model::lock_name::LockName;
 use crate::os::clock::SharedClock;
-use crate::store::s3_options::S3Options;
+use crate::store::access::Access;
 use crate::store::{SharedStore, StoreError};
 use crate::sync::lock::{self, Broken, SeenLock};
 
@@ -16,8 +16,8 @@ use crate::sync::lock::{self, Broken, SeenLock};
 pub struct LockPlace {
     /// The bucket as people write it.
     pub source: String,
-    /// How to reach it, if it is on S3.
-    pub s3: S3Options,
+    /// How to reach it.
+    pub access: Access,
     /// The lock.
     pub name: LockName,
 }
@@ -100,7 +100,7 @@ pub async fn release(
 }
 
 async fn connect(place: &LockPlace, clock: &SharedClock) -> Result<SharedStore, Failure> {
-    bucket::connect_root(&place.source, &place.s3, clock).await
+    bucket::connect_root(&place.source, &place.access, clock).await
 }
 
 async fn look(place: &LockPlace, store: &SharedStore) -> Result<Option<SeenLock>, Failure> {

@@ -95,7 +95,7 @@ fn state_folder(surroundings: &Surroundings) -> Result<PathBuf, Homeless> {
 /// two servers and for different parts of one bucket.
 fn cache_id(options: &SessionOptions) -> String {
     let mut hash = Sha256::new();
-    hash.update(options.s3.endpoint_url.as_deref().unwrap_or_default().as_bytes());
+    hash.update(options.access.endpoint_url.as_deref().unwrap_or_default().as_bytes());
     hash.update([0]);
     hash.update(options.source.as_bytes());
     let source = options.source.as_str();
@@ -149,7 +149,7 @@ mod tests {
         let chosen =
             |source: &str| SessionOptions { cache_dir: Some("/c".into()), ..SessionOptions::plain(source) };
         let mut elsewhere = chosen("s3://b/p");
-        elsewhere.s3.endpoint_url = Some("http://127.0.0.1:9000".to_owned());
+        elsewhere.access.endpoint_url = Some("http://127.0.0.1:9000".to_owned());
         let options = [chosen("s3://b/p"), elsewhere, chosen("s3://b-p"), SessionOptions::plain("s3://b/p")];
         let caches = options.map(|options| folders.cache_of(&options));
         let different: std::collections::HashSet<_> = caches.iter().collect();

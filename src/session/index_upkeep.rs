@@ -8,8 +8,8 @@ use crate::control::Failure;
 use crate::model::lock_name::LockName;
 use crate::model::namespace::Namespace;
 use crate::os::clock::SharedClock;
+use crate::store::access::Access;
 use crate::store::probe::{Conditions, probe};
-use crate::store::s3_options::S3Options;
 use crate::sync::SyncError;
 use crate::sync::lock::{BucketLock, LockOptions};
 use crate::sync::upkeep::Upkeep;
@@ -19,8 +19,8 @@ use crate::sync::upkeep::Upkeep;
 pub struct IndexPlace {
     /// The bucket as people write it.
     pub source: String,
-    /// How to reach it, if it is on S3.
-    pub s3: S3Options,
+    /// How to reach it.
+    pub access: Access,
     /// The namespace whose index it is; the whole bucket's if `None`.
     pub namespace: Option<Namespace>,
 }
@@ -36,7 +36,7 @@ pub enum Purpose {
 
 /// Returns the keeper of an index.
 pub async fn open(place: &IndexPlace, purpose: Purpose, clock: &SharedClock) -> Result<Upkeep, Failure> {
-    let root = bucket::connect_root(&place.source, &place.s3, clock).await?;
+    let root = bucket::connect_root(&place.source, &place.access, clock).await?;
     let store = bucket::part_of(&root, place.namespace.as_ref());
     let conditions = match purpose {
         Purpose::Look => Conditions::none(),
@@ -44,7 +44,7 @@ pub async fn open(place: &IndexPlace, purpose: Purpose, clock: &SharedClock) -> 
             probe(&*store).await.map_err(|error| failures::of_store(&store.address(), &error))?
         }
     };
-    let options = LockOptions { wait: place.s3.timeout, ..LockOptions::default() };
+    let options = LockOptions { wait: place.access.timeout, ..LockOptions::default() };
     let key = LockName::of_bucket(place.namespace.as_ref()).key();
     let lock = BucketLock::new(Arc::clone(&root), key, Arc::clone(clock), conditions, options);
     let upkeep = Upkeep::new(store, lock, Arc::clone(clock));

@@ -133,7 +133,7 @@ impl Mounted {
             stage: watch::channel(Stage::Mounted).0,
             give_up: watch::channel(false).0,
         });
-        Self { answers, serving, timeout: options.session.s3.timeout, clock }
+        Self { answers, serving, timeout: options.session.access.timeout, clock }
     }
 
     fn record(&self) -> MountRecord {

@@ -71,7 +71,7 @@ pub(super) async fn open(
         }
         Writes::Unknown => Conditions::none(),
     };
-    let hydrator = Hydrator::new(Arc::clone(&cache), Arc::clone(&bucket.store), options.s3.timeout);
+    let hydrator = Hydrator::new(Arc::clone(&cache), Arc::clone(&bucket.store), options.access.timeout);
     let hydrator = Arc::new(match &bucket.namespace {
         Some(_) => hydrator.with_root(Arc::clone(&bucket.root)),
         None => hydrator,
@@ -81,7 +81,7 @@ pub(super) async fn open(
         read_only: options.read_only,
         ..SyncOptions::default()
     };
-    let lock_options = LockOptions { wait: options.s3.timeout, ..LockOptions::default() };
+    let lock_options = LockOptions { wait: options.access.timeout, ..LockOptions::default() };
     let lock = BucketLock::remembered(
         Arc::clone(&bucket.root),
         LockName::of_bucket(bucket.namespace.as_ref()).key(),

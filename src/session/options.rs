@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::fs::front::FsyncMode;
 use crate::model::namespace::Namespace;
-use crate::store::s3_options::S3Options;
+use crate::store::access::Access;
 use crate::sync::OnConflict;
 use crate::sync::scope::KeyPrefix;
 
@@ -33,8 +33,8 @@ pub struct SessionOptions {
     pub on_conflict: OnConflict,
     /// Nothing is written to the bucket.
     pub read_only: bool,
-    /// How to reach an S3 bucket. Its timeout is also that of an upload without progress.
-    pub s3: S3Options,
+    /// How to reach the bucket. Its timeout is also that of an upload without progress.
+    pub access: Access,
 }
 
 #[cfg(test)]
@@ -50,7 +50,7 @@ impl SessionOptions {
             cache_min_free: MinFree::Percent(5),
             on_conflict: OnConflict::Copy,
             read_only: false,
-            s3: S3Options::default(),
+            access: Access::default(),
         }
     }
 }

@@ -16,6 +16,7 @@ use google_cloud_storage::client::{Storage, StorageControl};
 use google_cloud_storage::read_resume_policy::NeverResume;
 use serde_json::Value;
 
+use super::access::Access;
 use super::gcs_answer::SIGN_IN;
 use super::{ErrorKind, Result, StoreError};
 
@@ -58,6 +59,18 @@ impl Default for GcsOptions {
 pub(super) struct Clients {
     pub(super) storage: Storage,
     pub(super) control: StorageControl,
+}
+
+impl From<&Access> for GcsOptions {
+    fn from(access: &Access) -> Self {
+        Self {
+            endpoint_url: access.endpoint_url.clone(),
+            no_sign_request: access.no_sign_request,
+            key_file: access.key_file.clone(),
+            timeout: access.timeout,
+            write_interval: None,
+        }
+    }
 }
 
 impl GcsOptions {

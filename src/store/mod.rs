@@ -16,37 +16,64 @@ use futures::stream::BoxStream;
 
 use crate::model::key::ObjectKey;
 
+pub mod access;
+#[cfg(any(feature = "s3", feature = "gcs"))]
 mod causes;
 pub mod error;
 pub mod folder;
+#[cfg(feature = "gcs")]
 pub mod gcs;
+#[cfg(feature = "gcs")]
 mod gcs_answer;
+#[cfg(feature = "gcs")]
 mod gcs_clock;
+#[cfg(feature = "gcs")]
 mod gcs_error;
+#[cfg(feature = "gcs")]
 mod gcs_name;
+#[cfg(feature = "gcs")]
 pub mod gcs_options;
+#[cfg(feature = "gcs")]
 mod gcs_read;
+#[cfg(feature = "gcs")]
 mod gcs_session;
+#[cfg(feature = "gcs")]
 mod gcs_source;
+#[cfg(feature = "gcs")]
 mod gcs_write;
+#[cfg(any(feature = "s3", feature = "gcs"))]
 mod http_date;
+#[cfg(any(feature = "s3", feature = "gcs"))]
 mod meta_text;
+#[cfg(feature = "gcs")]
 mod pace;
+#[cfg(any(feature = "s3", feature = "gcs"))]
 mod patience;
 pub mod prefix;
 pub mod probe;
 pub mod recording;
 pub mod retry;
+#[cfg(feature = "s3")]
 pub mod s3;
+#[cfg(feature = "s3")]
 mod s3_answer;
+#[cfg(feature = "s3")]
 mod s3_blank_key;
+#[cfg(feature = "s3")]
 mod s3_copy;
+#[cfg(feature = "s3")]
 mod s3_date;
+#[cfg(feature = "s3")]
 pub mod s3_error;
+#[cfg(feature = "s3")]
 pub mod s3_options;
+#[cfg(feature = "s3")]
 mod s3_read;
+#[cfg(feature = "s3")]
 mod s3_text;
+#[cfg(feature = "s3")]
 mod s3_upload_body;
+#[cfg(feature = "s3")]
 mod s3_write;
 pub mod url;
 

@@ -50,6 +50,7 @@ impl Patience {
     }
 
     /// Returns the patience for a stream that mends itself: its own repair comes first.
+    #[cfg(feature = "gcs")]
     pub(super) fn while_a_session_resumes(&self) -> Self {
         Self { clock: Arc::clone(&self.clock), silence: self.silence.saturating_mul(4) }
     }

@@ -15,6 +15,7 @@ use aws_sdk_s3::config::{
 };
 use aws_types::service_config::ServiceConfigKey;
 
+use super::access::Access;
 use super::s3_blank_key::UnmarkBlankKeys;
 
 /// The region of requests when nothing names one: stores other than AWS rarely care, and AWS
@@ -68,6 +69,20 @@ impl Default for S3Options {
             no_sign_request: false,
             keys: None,
             timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl From<&Access> for S3Options {
+    fn from(access: &Access) -> Self {
+        Self {
+            profile: access.profile.clone(),
+            region: access.region.clone(),
+            endpoint_url: access.endpoint_url.clone(),
+            force_path_style: access.force_path_style,
+            no_sign_request: access.no_sign_request,
+            keys: None,
+            timeout: access.timeout,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a person names as the source of a mount: an S3 bucket or a folder.
+//! What a person names as the source of a mount: a bucket on a service, or a folder.
 //!
 //! Parsed once, at the door. Two texts that mean the same bucket and prefix become the same
 //! [`Source`], whose canonical text also names the local state of the mount.
@@ -9,13 +9,20 @@ use std::path::{Path, PathBuf};
 use percent_encoding::percent_decode_str;
 
 /// The schemes that [`Source::parse`] accepts, for messages.
-const ACCEPTED: &str = "s3://BUCKET/PREFIX, file:///FOLDER or the path of a folder";
+const ACCEPTED: &str = "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, file:///FOLDER or the path of a folder";
 
 /// Where the objects are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Source {
     /// An S3 bucket.
     S3 {
+        /// The bucket's name.
+        bucket: String,
+        /// What every key begins with, without the `/` that follows it; empty: the whole bucket.
+        prefix: String,
+    },
+    /// A bucket on Google Cloud Storage.
+    Gcs {
         /// The bucket's name.
         bucket: String,
         /// What every key begins with, without the `/` that follows it; empty: the whole bucket.
@@ -34,12 +41,6 @@ pub enum SourceError {
     /// The text is empty.
     #[error("The source is empty: name {ACCEPTED}")]
     Empty,
-    /// Google Cloud Storage.
-    #[error("Google Cloud Storage is not in this build yet ({text:?}): name {ACCEPTED}")]
-    NotYet {
-        /// What was given.
-        text: String,
-    },
     /// A scheme that nobody knows.
     #[error("Unknown scheme {scheme:?} in {text:?}: name {ACCEPTED}")]
     UnknownScheme {
@@ -49,8 +50,10 @@ pub enum SourceError {
         text: String,
     },
     /// No bucket can have this name.
-    #[error("{bucket:?} cannot be the name of an S3 bucket: {reason}")]
+    #[error("{bucket:?} cannot be the name of {service}: {reason}")]
     BadBucket {
+        /// A bucket on which service.
+        service: &'static str,
         /// The name.
         bucket: String,
         /// Which rule it breaks.
@@ -84,9 +87,15 @@ impl Source {
             return folder(text, Path::new(text));
         };
         match scheme.to_ascii_lowercase().as_str() {
-            "s3" => s3(rest),
+            "s3" => {
+                let (bucket, prefix) = bucket_and_prefix(rest, "an S3 bucket", bucket_fault)?;
+                Ok(Self::S3 { bucket, prefix })
+            }
+            "gs" | "gcs" => {
+                let (bucket, prefix) = bucket_and_prefix(rest, "a GCS bucket", gcs_bucket_fault)?;
+                Ok(Self::Gcs { bucket, prefix })
+            }
             "file" => file_url(text, rest),
-            "gs" | "gcs" => Err(SourceError::NotYet { text: text.to_owned() }),
             _ => Err(SourceError::UnknownScheme { scheme: scheme.to_owned(), text: text.to_owned() }),
         }
     }
@@ -94,7 +103,7 @@ impl Source {
     /// Returns the prefix of every key, empty if there is none.
     pub fn prefix(&self) -> &str {
         match self {
-            Self::S3 { prefix, .. } => prefix,
+            Self::S3 { prefix, .. } | Self::Gcs { prefix, .. } => prefix,
             Self::Folder { .. } => "",
         }
     }
@@ -104,11 +113,16 @@ impl Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::S3 { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
-            Self::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+            Self::S3 { bucket, prefix } => write_bucket(f, "s3", bucket, prefix),
+            Self::Gcs { bucket, prefix } => write_bucket(f, "gs", bucket, prefix),
             Self::Folder { path } => write!(f, "file://{}", encode_path(path)),
         }
     }
+}
+
+fn write_bucket(f: &mut fmt::Formatter<'_>, scheme: &str, bucket: &str, prefix: &str) -> fmt::Result {
+    let slash = if prefix.is_empty() { "" } else { "/" };
+    write!(f, "{scheme}://{bucket}{slash}{prefix}")
 }
 
 /// Writes a path as it stands in a URL: only what would be read back as something else is
@@ -123,16 +137,32 @@ fn encode_path(path: &Path) -> String {
     }
 }
 
-fn s3(rest: &str) -> Result<Source, SourceError> {
+/// Returns the bucket and the prefix behind a scheme, if the bucket's name has no fault.
+fn bucket_and_prefix(
+    rest: &str,
+    service: &'static str,
+    fault: fn(&str) -> Option<&'static str>,
+) -> Result<(String, String), SourceError> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    if let Some(reason) = bucket_fault(bucket) {
-        return Err(SourceError::BadBucket { bucket: bucket.to_owned(), reason });
+    if let Some(reason) = fault(bucket) {
+        return Err(SourceError::BadBucket { service, bucket: bucket.to_owned(), reason });
     }
     let prefix = prefix.trim_end_matches('/');
     if let Some(reason) = prefix_fault(prefix) {
         return Err(SourceError::BadPrefix { prefix: prefix.to_owned(), reason });
     }
-    Ok(Source::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+    Ok((bucket.to_owned(), prefix.to_owned()))
+}
+
+/// Returns the rule that the name of a bucket on Google Cloud Storage breaks, if any: those of
+/// S3, but underscores are allowed.
+fn gcs_bucket_fault(bucket: &str) -> Option<&'static str> {
+    if bucket.starts_with("goog") || bucket.contains("google") {
+        return Some("names of Google are reserved");
+    }
+    let may_begin = !bucket.starts_with('_') && !bucket.ends_with('_');
+    let as_in_s3 = if may_begin { bucket.replace('_', "x") } else { bucket.to_owned() };
+    bucket_fault(&as_in_s3)
 }
 
 /// Returns the rule that a bucket's name breaks, if any.
@@ -222,6 +252,18 @@ mod tests {
     }
 
     #[test]
+    fn a_gs_url_names_a_bucket_whose_name_may_have_underscores() {
+        let named = |bucket: &str| Source::Gcs { bucket: bucket.to_owned(), prefix: "team/a".to_owned() };
+        for (text, bucket) in [("gs://my_data/team/a/", "my_data"), ("GCS://data/team/a", "data")] {
+            assert_eq!(Source::parse(text), Ok(named(bucket)), "{text}");
+        }
+        for bucket in ["", "ab", "Data", "_data", "goog-data", "my-google", "a..b"] {
+            let refused = Source::parse(&format!("gs://{bucket}/x")).unwrap_err();
+            assert!(refused.to_string().contains("a GCS bucket"), "{refused}");
+        }
+    }
+
+    #[test]
     fn a_folder_is_the_same_source_however_it_is_written() {
         let scratch = tempfile::tempdir().unwrap();
         let folder = scratch.path().canonicalize().unwrap().join("my 100% däta");
@@ -240,7 +282,7 @@ mod tests {
 
     #[test]
     fn the_canonical_text_is_read_back_as_the_same_source() {
-        for text in ["s3://data", "s3://data/a/b", "s3://data/100%41/ö"] {
+        for text in ["s3://data", "s3://data/a/b", "s3://data/100%41/ö", "gs://data", "gs://my_data/a/b"] {
             let source = Source::parse(text).unwrap();
             assert_eq!(source.to_string(), text);
             assert_eq!(Source::parse(&source.to_string()).unwrap(), source);
@@ -255,7 +297,6 @@ mod tests {
         let file_path = file.to_str().unwrap();
         let table = [
             ("", "The source is empty"),
-            ("gs://data/x", "Google Cloud Storage is not in this build yet"),
             ("https://data/x", "Unknown scheme \"https\""),
             ("file://data/x", "three slashes"),
             ("/no/such/folder", "there is no such folder"),
