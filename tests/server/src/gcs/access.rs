@@ -1,12 +1,15 @@
 //! Who is let in: anybody, the bearer of a token, or nobody.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use hyper::HeaderMap;
 use parking_lot::Mutex;
 
+use super::accounts::Accounts;
 use super::options::Access;
 use super::problem::{Kind, Outcome, Problem};
+use crate::operation::Op;
 use crate::request_log::text;
 
 /// The rule that is in force, and the tokens that were given out.
@@ -14,11 +17,12 @@ use crate::request_log::text;
 pub(crate) struct Door {
     rule: Mutex<Access>,
     issued: Mutex<BTreeSet<String>>,
+    accounts: Arc<Accounts>,
 }
 
 impl Door {
-    pub(crate) fn new(rule: Access) -> Self {
-        Self { rule: Mutex::new(rule), issued: Mutex::default() }
+    pub(crate) fn new(rule: Access, accounts: Arc<Accounts>) -> Self {
+        Self { rule: Mutex::new(rule), issued: Mutex::default(), accounts }
     }
 
     pub(crate) fn set(&self, rule: Access) {
@@ -35,14 +39,19 @@ impl Door {
         self.issued.lock().clear();
     }
 
+    fn is_good(&self, token: &str) -> bool {
+        self.issued.lock().contains(token) || self.accounts.verify(token).is_ok()
+    }
+
     /// Fails with `authError` or `forbidden` if the request is not let in.
-    pub(crate) fn judge(&self, headers: &HeaderMap) -> Outcome {
+    pub(crate) fn judge(&self, op: Op, headers: &HeaderMap) -> Outcome {
         let shown = bearer(headers);
         let known = match &*self.rule.lock() {
             Access::Open => true,
+            Access::ReadOnly if !op.is_write() => true,
             Access::Bearer(token) => shown.as_ref() == Some(token),
-            Access::Issued => shown.as_ref().is_some_and(|token| self.issued.lock().contains(token)),
-            Access::Denied => {
+            Access::Issued => shown.as_ref().is_some_and(|token| self.is_good(token)),
+            Access::ReadOnly | Access::Denied => {
                 let message = "The caller does not have permission to the resource (or it may not exist).";
                 return Err(Problem::new(Kind::Forbidden, message));
             }

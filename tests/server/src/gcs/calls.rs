@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use super::compose::{self, Composition, Source};
 use super::conditions::Preconditions;
 use super::listing;
+use super::mask;
 use super::object::{Attributes, Expected, bucket_path};
 use super::problem::{Outcome, Problem};
 use super::rewrite::{self, Rewritten};
@@ -30,12 +31,12 @@ pub(crate) fn get_object(store: &Store, call: &proto::GetObjectRequest) -> Outco
     let place = place(&call.bucket, &call.object)?;
     let state = store.lock();
     let object = state.read(&place, call.generation, &preconditions!(call))?;
-    Ok(object.to_proto(&place.bucket, &place.name))
+    let mask = call.read_mask.as_ref().map(|mask| mask.paths.as_slice());
+    mask::apply(mask, object.to_proto(&place.bucket, &place.name))
 }
 
 pub(crate) fn delete_object(store: &Store, call: &proto::DeleteObjectRequest) -> Outcome {
     let place = place(&call.bucket, &call.object)?;
-    store.take_turn(&place)?;
     store.lock().delete(&place, call.generation, &preconditions!(call))
 }
 
@@ -58,8 +59,10 @@ pub(crate) fn list_objects(
         page_token: call.page_token,
     };
     let page = listing::list(store, &query)?;
+    let mask = call.read_mask.as_ref().map(|mask| mask.paths.as_slice());
+    let shown = page.objects.iter().map(|(name, object)| mask::apply(mask, object.to_proto(&bucket, name)));
     Ok(proto::ListObjectsResponse {
-        objects: page.objects.iter().map(|(name, object)| object.to_proto(&bucket, name)).collect(),
+        objects: shown.collect::<Outcome<_>>()?,
         prefixes: page.prefixes,
         next_page_token: page.next,
     })
@@ -79,9 +82,6 @@ pub(crate) fn rewrite_object(
     let to = place(&call.destination_bucket, &call.destination_name)?;
     let max_bytes = u64::try_from(call.max_bytes_rewritten_per_call)
         .map_err(|_| Problem::invalid("Invalid value for max_bytes_rewritten_per_call."))?;
-    if call.rewrite_token.is_empty() {
-        store.take_turn(&to)?;
-    }
     let call = rewrite::Call {
         from: place(&call.source_bucket, &call.source_object)?,
         from_generation: call.source_generation,
@@ -136,7 +136,6 @@ pub(crate) fn compose_object(store: &Store, call: proto::ComposeObjectRequest) -
         expected: expected(call.object_checksums)?,
         deletes,
     };
-    store.take_turn(&to)?;
     Ok(compose::compose(store, composition)?.to_proto(&to.bucket, &to.name))
 }
 
@@ -149,7 +148,6 @@ pub(crate) fn update_object(store: &Store, call: proto::UpdateObjectRequest) -> 
     }
     let (place, generation) = (place(&object.bucket, &object.name)?, object.generation);
     let said = attributes(object);
-    store.take_turn(&place)?;
     let change = |old: &mut Attributes| mask.iter().try_for_each(|path| assign(old, &said, path));
     let updated = store.lock().update(&place, generation, &when, change)?;
     Ok(updated.to_proto(&place.bucket, &place.name))

@@ -9,16 +9,20 @@ pub enum Access {
     Open,
     /// Who shows this token; others are answered 401.
     Bearer(String),
-    /// Who shows a token that `/token` gave and that did not run out; others are answered 401.
+    /// Who shows a token that `/token` gave, or that a service account of the server signed, and
+    /// that did not run out; others are answered 401.
     Issued,
+    /// Anybody, but not to write: 403.
+    ReadOnly,
     /// Nobody: 403.
     Denied,
 }
 
 /// How often one object may be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WriteRate {
     /// As often as one likes.
+    #[default]
     Unlimited,
     /// Once in this time, which is a second with the real service; above that 429.
     OncePer(Duration),

@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     /// A condition of a read that asks for something newer.
     NotModified,
     OutOfRange,
+    /// A piece of an upload that does not follow what is kept.
+    Gap,
     RateLimited,
     /// The answer to a session that was cancelled.
     Cancelled,
@@ -39,6 +41,7 @@ impl Kind {
             Self::RateLimited => 429,
             Self::Cancelled => 499,
             Self::NotImplemented => 501,
+            Self::Gap => 503,
         }
     }
 
@@ -56,6 +59,7 @@ impl Kind {
             Self::OutOfRange => "requestedRangeNotSatisfiable",
             Self::RateLimited => "rateLimitExceeded",
             Self::NotImplemented => "notImplemented",
+            Self::Gap => "backendError",
         }
     }
 

@@ -125,21 +125,24 @@ impl Session {
         let Some(first) = piece.first else { return Ok(()) };
         let kept = self.received.len() as u64;
         if first > kept {
-            let message = format!("The upload continues at byte {kept}, not {first}.");
-            return Err(Problem::new(Kind::OutOfRange, message));
+            let message = format!(
+                "The offset of the piece is {first}, which is beyond the {kept} bytes that are kept."
+            );
+            return Err(Problem::new(Kind::Gap, message));
         }
         let end = first + body.len() as u64;
-        let is_last = piece.total == Some(end);
-        if whole && !is_last && !end.is_multiple_of(QUANTUM) {
-            return Err(Problem::invalid(format!(
-                "All pieces but the last must be a multiple of {QUANTUM} bytes."
-            )));
-        }
         if piece.total.is_some_and(|total| end > total) {
             return Err(Problem::invalid("The piece goes beyond the size of the object."));
         }
-        // Of what broke off in the middle, only whole quanta are kept.
-        let end = if whole { end } else { first.max(end - end % QUANTUM) };
+        let is_last = whole && piece.total == Some(end);
+        if whole && !is_last && (body.len() as u64) < QUANTUM {
+            let found = body.len();
+            return Err(Problem::invalid(format!(
+                "All pieces but the last must have {QUANTUM} bytes or more, not {found}."
+            )));
+        }
+        // Before the end, only whole quanta are kept.
+        let end = if is_last { end } else { first.max(end - end % QUANTUM) };
         let index = |offset: u64| usize::try_from(offset).expect("the piece is in memory");
         let known = index(kept - first).min(body.len());
         let end = index(end - first).max(known);

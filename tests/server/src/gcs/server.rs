@@ -11,7 +11,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 
 use super::access::Door;
-use super::conditions::Preconditions;
+use super::accounts::Accounts;
 use super::object::{Attributes, GcsObject};
 use super::options::{Access, GcsOptions};
 use super::problem::Outcome;
@@ -38,12 +38,14 @@ impl GcsServer {
     /// # Panics
     /// If the port cannot be had.
     pub fn start(options: GcsOptions) -> Self {
+        let accounts = Arc::new(Accounts::default());
         let shared = Shared {
             store: Arc::new(Store::new(&options)),
             log: Arc::new(RequestLog::default()),
             faults: Arc::new(Faults::default()),
-            door: Arc::new(Door::new(options.access)),
+            door: Arc::new(Door::new(options.access, Arc::clone(&accounts))),
             tokens: Arc::new(Tokens::default()),
+            accounts,
         };
         let served = shared.clone();
         let host = Host::start("gcs-server", options.port, move |listener| serve(listener, served));
@@ -68,6 +70,16 @@ impl GcsServer {
     /// Changes whom the server lets in.
     pub fn set_access(&self, access: Access) {
         self.shared.door.set(access);
+    }
+
+    /// Makes a service account and returns its key file, in JSON.
+    pub fn service_account(&self) -> String {
+        self.shared.accounts.service(&self.token_url())
+    }
+
+    /// Makes a user who has logged in and returns their credentials file, in JSON.
+    pub fn authorized_user(&self) -> String {
+        self.shared.accounts.user(&self.token_url())
     }
 
     /// Makes all tokens that `/token` gave worthless, as if they had run out.
@@ -148,7 +160,7 @@ impl GcsServer {
         let attributes = Attributes { meta, ..Attributes::default() };
         let content = Content { body: body.into(), attributes, components: None };
         let place = Place::new(bucket, key);
-        self.state(bucket, |state| state.write(&place, content, &Preconditions::default())).generation
+        self.state(bucket, |state| state.put(&place, content)).generation
     }
 
     /// Deletes an object; returns whether there was one.

@@ -11,11 +11,14 @@ use hyper::{Request, Response, Version};
 use s3s::{Body, StdError};
 
 use super::access::{Door, bearer};
+use super::accounts::Accounts;
+use super::errors;
 use super::grpc::{self, Call};
 use super::json;
 use super::params::Params;
 use super::problem::{Outcome, code_of};
 use super::route::Route;
+use super::routing;
 use super::store::Store;
 use super::tokens::{self, Tokens};
 use crate::faults::{Action, Faults, Refusal};
@@ -32,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) faults: Arc<Faults>,
     pub(crate) door: Arc<Door>,
     pub(crate) tokens: Arc<Tokens>,
+    pub(crate) accounts: Arc<Accounts>,
 }
 
 /// Handles the requests of one connection.
@@ -117,11 +121,17 @@ impl Service {
 
     fn answer(&self, request: &json::Request) -> Response<Bytes> {
         if request.route == Route::Token {
-            return self.shared.tokens.answer(&self.shared.door, &self.url, &request.headers, &request.body);
+            let Shared { tokens, door, accounts, .. } = &self.shared;
+            let granted =
+                tokens.grant(accounts, &format!("{}/token", self.url), &request.headers, &request.body);
+            return tokens::answer(granted, door);
         }
-        let answered =
-            self.shared.door.judge(&request.headers).and_then(|()| json::answer(&self.shared.store, request));
-        answered.unwrap_or_else(|problem| json::failure(&request.route, &problem))
+        let answered = self
+            .shared
+            .door
+            .judge(request.route.target().op, &request.headers)
+            .and_then(|()| json::answer(&self.shared.store, request));
+        answered.unwrap_or_else(|problem| errors::failure(&request.route, &problem))
     }
 
     /// Handles a gRPC call: its message says what it is on, so it is read first.
@@ -148,7 +158,9 @@ impl Service {
             Before::Refuse(refusal) => return Ok(self.refused_call(refusal, &progress)),
             Before::Cut => return Err(cut()),
         }
-        let answer = self.shared.door.judge(&head.headers).and_then(|()| call.answer(&self.shared.store));
+        let let_in = routing::check(&head.headers, &target.bucket)
+            .and_then(|()| self.shared.door.judge(target.op, &head.headers));
+        let answer = let_in.and_then(|()| call.answer(&self.shared.store));
         match after(&actions).await {
             After::Answer(damage) => Ok(self.finish_call(answer, &progress, damage)),
             After::Refuse(refusal) => Ok(self.refused_call(refusal, &progress)),
@@ -230,7 +242,7 @@ fn refused(route: &Route, refusal: &Refusal, progress: &Arc<Progress>) -> Respon
     let mut answer = match route {
         Route::Token => tokens::failure(refusal.status, &refusal.code, "On purpose"),
         route => {
-            json::refusal(refusal.status, &reason(refusal), "On purpose", matches!(route, Route::Media(_)))
+            errors::refusal(refusal.status, &reason(refusal), "On purpose", matches!(route, Route::Media(_)))
         }
     };
     if let Some(seconds) = refusal.retry_after {

@@ -50,6 +50,8 @@ pub(crate) struct State {
     /// Rewrites that are under way, by their token.
     pub(crate) rewrites: BTreeMap<String, Progress>,
     last_generation: i64,
+    write_rate: WriteRate,
+    /// When each object was last written, if that matters.
     written: HashMap<Place, Instant>,
 }
 
@@ -103,6 +105,12 @@ impl State {
     ) -> Outcome<GcsObject> {
         content.attributes.check()?;
         self.may_write(place, when)?;
+        self.take_turn(place)?;
+        self.put(place, content)
+    }
+
+    /// Writes or replaces an object, whatever there is, and returns it.
+    pub(crate) fn put(&mut self, place: &Place, content: Content) -> Outcome<GcsObject> {
         let generation = self.next_generation();
         let mut object = GcsObject::new(content.body, content.attributes, generation, shown(now()));
         if content.components.is_some() {
@@ -120,6 +128,7 @@ impl State {
             return Err(place.is_empty());
         }
         when.judge_write(Some(live))?;
+        self.take_turn(place)?;
         self.bucket_mut(&place.bucket)?.objects.remove(&place.name);
         Ok(())
     }
@@ -137,6 +146,7 @@ impl State {
         let mut attributes = live.attributes.clone();
         change(&mut attributes)?;
         attributes.check()?;
+        self.take_turn(place)?;
         let bucket = self.bucket_mut(&place.bucket)?;
         let object = bucket.objects.get_mut(&place.name).ok_or_else(|| place.is_empty())?;
         object.attributes = attributes;
@@ -156,6 +166,19 @@ impl State {
         Ok(())
     }
 
+    /// Fails with `rateLimitExceeded` if the object was written too short a time ago.
+    fn take_turn(&mut self, place: &Place) -> Outcome {
+        let WriteRate::OncePer(period) = self.write_rate else { return Ok(()) };
+        let now = instant();
+        if self.written.get(place).is_some_and(|last| now.duration_since(*last) < period) {
+            let Place { bucket, name } = place;
+            let message = format!("The object {bucket}/{name} is created, updated or deleted too often.");
+            return Err(Problem::new(Kind::RateLimited, message));
+        }
+        self.written.insert(place.clone(), now);
+        Ok(())
+    }
+
     /// Returns a number larger than all before: the time in microseconds, as the service does.
     fn next_generation(&mut self) -> i64 {
         let since = now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
@@ -170,38 +193,19 @@ impl State {
 pub(crate) struct Store {
     state: Mutex<State>,
     pub(crate) rewrite_bytes_per_call: u64,
-    write_rate: WriteRate,
 }
 
 impl Store {
     pub(crate) fn new(options: &GcsOptions) -> Self {
         let bucket = |name: &String| (name.clone(), Bucket { created: now(), objects: BTreeMap::new() });
-        let state = State { buckets: options.buckets.iter().map(bucket).collect(), ..State::default() };
-        Self {
-            state: Mutex::new(state),
-            rewrite_bytes_per_call: options.rewrite_bytes_per_call,
-            write_rate: options.write_rate,
-        }
+        let buckets = options.buckets.iter().map(bucket).collect();
+        let state = State { buckets, write_rate: options.write_rate, ..State::default() };
+        Self { state: Mutex::new(state), rewrite_bytes_per_call: options.rewrite_bytes_per_call }
     }
 
     /// Returns the state, locked.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
-    }
-
-    /// Fails with `rateLimitExceeded` if the object was written too short a time ago.
-    pub(crate) fn take_turn(&self, place: &Place) -> Outcome {
-        let WriteRate::OncePer(period) = self.write_rate else { return Ok(()) };
-        let (mut state, now) = (self.lock(), instant());
-        if state.written.get(place).is_some_and(|last| now.duration_since(*last) < period) {
-            let message = format!(
-                "The object {}/{} exceeded the rate limit for object mutation operations (create, update, and delete). Please reduce your request rate.",
-                place.bucket, place.name
-            );
-            return Err(Problem::new(Kind::RateLimited, message));
-        }
-        state.written.insert(place.clone(), now);
-        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::access::Door;
+use super::accounts::Accounts;
 use super::params::Params;
 
 /// How long a token is good for, in seconds.
@@ -22,39 +23,59 @@ pub(crate) struct Tokens {
     refused: Mutex<Option<String>>,
 }
 
+/// An error of OAuth and its description.
+pub(crate) struct Refused {
+    error: String,
+    description: String,
+}
+
+impl Refused {
+    fn new(error: &str, description: impl Into<String>) -> Self {
+        Self { error: error.to_owned(), description: description.into() }
+    }
+}
+
 impl Tokens {
     /// Answers all grants with this error of OAuth, or grants them.
     pub(crate) fn refuse(&self, error: Option<&str>) {
         *self.refused.lock() = error.map(str::to_owned);
     }
 
-    /// Answers a request of a token.
-    pub(crate) fn answer(
+    /// Decides about a request for a token. `url` is the endpoint's own.
+    pub(crate) fn grant(
         &self,
-        door: &Door,
+        accounts: &Accounts,
         url: &str,
         headers: &HeaderMap,
         body: &Bytes,
-    ) -> Response<Bytes> {
-        let refused = self.refused.lock().clone();
-        let granted = match refused {
-            Some(error) => Err((error, "Token has been expired or revoked.".to_owned())),
-            None => check(url, &Grant::of(headers, body)),
-        };
-        match granted {
-            Ok(()) => {
-                let token = format!("ya29.{}", Uuid::new_v4().simple());
-                door.issue(&token);
-                shown(
-                    StatusCode::OK,
-                    &json!({
-                        "access_token": token, "expires_in": LIFETIME, "token_type": "Bearer",
-                        "scope": "https://www.googleapis.com/auth/cloud-platform",
-                    }),
-                )
-            }
-            Err((error, description)) => failure(400, &error, &description),
+    ) -> Result<(), Refused> {
+        if let Some(error) = self.refused.lock().as_deref() {
+            return Err(Refused::new(error, EXPIRED));
         }
+        let grant = Grant::of(headers, body);
+        match grant.get("grant_type") {
+            "refresh_token" => grant.refresh(accounts),
+            JWT_GRANT => grant.statement(accounts, url),
+            other => Err(Refused::new("unsupported_grant_type", format!("Invalid grant_type: {other}"))),
+        }
+    }
+}
+
+const EXPIRED: &str = "Token has been expired or revoked.";
+
+/// Answers a request for a token.
+pub(crate) fn answer(granted: Result<(), Refused>, door: &Door) -> Response<Bytes> {
+    match granted {
+        Ok(()) => {
+            let token = format!("ya29.{}", Uuid::new_v4().simple());
+            door.issue(&token);
+            let granted = json!({
+                "access_token": token, "expires_in": LIFETIME, "token_type": "Bearer",
+                "scope": "https://www.googleapis.com/auth/cloud-platform",
+            });
+            shown(StatusCode::OK, &granted)
+        }
+        Err(refused) => failure(400, &refused.error, &refused.description),
     }
 }
 
@@ -90,38 +111,27 @@ impl Grant {
     fn get(&self, name: &str) -> &str {
         self.0.get(name).and_then(Value::as_str).unwrap_or_default()
     }
-}
 
-/// Fails with an error of OAuth and its description.
-fn check(url: &str, grant: &Grant) -> Result<(), (String, String)> {
-    let refuse = |error: &str, why: &str| Err((error.to_owned(), why.to_owned()));
-    match grant.get("grant_type") {
-        "refresh_token" => {
-            let missing =
-                ["refresh_token", "client_id", "client_secret"].into_iter().find(|n| grant.get(n).is_empty());
-            missing.map_or(Ok(()), |name| {
-                refuse("invalid_request", &format!("Missing required parameter: {name}"))
-            })
+    fn refresh(&self, accounts: &Accounts) -> Result<(), Refused> {
+        let names = ["refresh_token", "client_id", "client_secret"];
+        if let Some(name) = names.into_iter().find(|name| self.get(name).is_empty()) {
+            return Err(Refused::new("invalid_request", format!("Missing required parameter: {name}")));
         }
-        JWT_GRANT => match claims(grant.get("assertion")) {
-            None => refuse("invalid_grant", "Invalid JWT: it cannot be read."),
-            Some(claims) if claims["aud"] != json!(format!("{url}/token")) => {
-                refuse("invalid_grant", "Invalid JWT: wrong audience.")
-            }
-            Some(claims) if !claims["iss"].is_string() || !claims["scope"].is_string() => {
-                refuse("invalid_grant", "Invalid JWT: iss and scope are needed.")
-            }
-            Some(_) => Ok(()),
-        },
-        other => refuse("unsupported_grant_type", &format!("Invalid grant_type: {other}")),
+        if !accounts.knows(self.get("refresh_token")) {
+            return Err(Refused::new("invalid_grant", EXPIRED));
+        }
+        Ok(())
     }
-}
 
-/// Reads what a signed statement says; its signature is not verified.
-fn claims(statement: &str) -> Option<Value> {
-    let mut parts = statement.split('.');
-    let (_, claims, _) =
-        (parts.next()?, parts.next()?, parts.next().filter(|signature| !signature.is_empty())?);
-    let decoded = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(claims).ok()?;
-    serde_json::from_slice(&decoded).ok()
+    fn statement(&self, accounts: &Accounts, url: &str) -> Result<(), Refused> {
+        let invalid = |why: &str| Refused::new("invalid_grant", format!("Invalid JWT: {why}."));
+        let claims = accounts.verify(self.get("assertion")).map_err(invalid)?;
+        if claims["aud"] != json!(url) {
+            return Err(invalid("it is for another audience"));
+        }
+        if !claims["scope"].is_string() {
+            return Err(Refused::new("invalid_scope", "Empty or missing scope not allowed."));
+        }
+        Ok(())
+    }
 }
