@@ -1,12 +1,14 @@
-//! A strict in-memory S3 server for tests, started in-process on loopback.
+//! Strict in-memory servers for tests, started in-process on loopback: S3 and GCS.
 //!
-//! It verifies signatures and checksums, judges conditions atomically and keeps keys byte by
-//! byte, as S3 does. A test can make it misbehave on chosen requests ([`Fault`]), count what
-//! was asked of it ([`S3Server::requests`]), and play another client by touching the objects
-//! directly. What other stores do differently is an [`Options`] field.
+//! [`S3Server`] verifies signatures and checksums, judges conditions atomically and keeps keys
+//! byte by byte, as S3 does. [`GcsServer`] does the same as Google Cloud Storage does it: JSON
+//! and gRPC on one port, generations, resumable uploads, a token endpoint. A test can make
+//! either misbehave on chosen requests ([`Fault`]), count what was asked of it, and play another
+//! client by touching the objects directly. What other stores do differently is a field of
+//! their options.
 //!
 //! ```
-//! use bayou_test_server::{Action, Fault, Op, Options, S3Server};
+//! use bayou_test_server::{Action, Fault, GcsOptions, GcsServer, Op, Options, S3Server};
 //!
 //! let server = S3Server::start(Options::default());
 //! let lost = server.fault(Fault::on(Op::PutObject, Action::ApplyThenCut).key("index").first(1));
@@ -14,6 +16,10 @@
 //! server.put_object("bucket", "index", "what another client wrote");
 //! assert_eq!(lost.fired(), 0);
 //! assert_eq!(server.count(Op::PutObject), 0);
+//!
+//! let server = GcsServer::start(GcsOptions::default());
+//! let first = server.put_object("bucket", "index", "what another client wrote");
+//! assert!(server.put_object("bucket", "index", "what it wrote next") > first);
 //! ```
 
 mod access;

@@ -70,12 +70,15 @@ impl Upload {
 
 impl Arriving {
     fn arrived(&mut self, frame: Frame<Bytes>, progress: &Progress) -> Frame<Bytes> {
-        let data = match frame.into_data() {
+        let mut data = match frame.into_data() {
             Ok(data) => data,
             Err(trailers) => return trailers,
         };
         progress.received(data.len());
-        self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+        if let Some(left) = &mut self.left {
+            data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= data.len() as u64;
+        }
         let at = self.wrong.and_then(|at| at.checked_sub(self.came));
         self.came += data.len() as u64;
         Frame::data(corrupt(data, at))

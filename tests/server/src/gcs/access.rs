@@ -52,7 +52,7 @@ impl Door {
             Access::Bearer(token) => shown.as_ref() == Some(token),
             Access::Issued => shown.as_ref().is_some_and(|token| self.is_good(token)),
             Access::ReadOnly | Access::Denied => {
-                let message = "The caller does not have permission to the resource (or it may not exist).";
+                let message = "The caller may not do this.";
                 return Err(Problem::new(Kind::Forbidden, message));
             }
         };
@@ -60,7 +60,7 @@ impl Door {
             (true, _) => Ok(()),
             (false, Some(_)) => Err(Problem::new(Kind::Unauthorized, "Invalid Credentials")),
             (false, None) => {
-                let message = "Anonymous caller does not have access to the Google Cloud Storage object.";
+                let message = "Anonymous caller does not have access.";
                 Err(Problem::new(Kind::Unauthorized, message))
             }
         }

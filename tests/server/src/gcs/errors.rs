@@ -1,4 +1,5 @@
-//! Failed requests over HTTP: JSON, or plain text where bytes were asked for.
+//! Failed requests over HTTP: JSON, or plain text where bytes were asked for and where an
+//! upload does not follow what is kept.
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
@@ -16,6 +17,11 @@ pub(crate) fn failure(route: &Route, problem: &Problem) -> Response<Bytes> {
     let mut answer = refusal(code, reason, &problem.message, plain);
     if matches!(problem.kind, Kind::NotModified | Kind::Cancelled) {
         *answer.body_mut() = Bytes::new();
+    }
+    if problem.kind == Kind::Gap {
+        answer
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     }
     if problem.kind == Kind::Unauthorized {
         let challenge = HeaderValue::from_static("Bearer realm=\"https://accounts.google.com/\"");

@@ -15,10 +15,7 @@ pub(crate) fn check_object(name: &str) -> Outcome {
     }
     if name.len() > MAX_BYTES {
         let found = name.len();
-        return Err(Problem::invalid(format!(
-            "The maximum object length is {MAX_BYTES} characters, but got a name with {found} characters: ''{}...''",
-            name.chars().take(64).collect::<String>()
-        )));
+        return Err(Problem::invalid(format!("The name has {found} bytes, which is more than {MAX_BYTES}.")));
     }
     let bad = name == "." || name == ".." || name.starts_with(RESERVED);
     if bad || name.contains(['\r', '\n']) {

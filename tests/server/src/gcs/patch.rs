@@ -8,7 +8,6 @@ use super::conditions::Preconditions;
 use super::json::{Request, resource};
 use super::object::Attributes;
 use super::problem::{Outcome, Problem};
-use super::resource::Resource;
 use super::store::{Place, Store};
 
 pub(crate) fn update(
@@ -25,17 +24,15 @@ pub(crate) fn update(
 
 /// Applies a patch: what is named is set, what is `null` is cleared.
 fn patch(attributes: &mut Attributes, change: &Value) -> Outcome {
-    let said = Resource::of(change)?.attributes;
-    let named = |name: &str| change.get(name).is_some();
-    for (name, field, value) in [
-        ("contentType", &mut attributes.content_type, said.content_type),
-        ("contentEncoding", &mut attributes.content_encoding, said.content_encoding),
-        ("contentDisposition", &mut attributes.content_disposition, said.content_disposition),
-        ("contentLanguage", &mut attributes.content_language, said.content_language),
-        ("cacheControl", &mut attributes.cache_control, said.cache_control),
+    for (name, field) in [
+        ("contentType", &mut attributes.content_type),
+        ("contentEncoding", &mut attributes.content_encoding),
+        ("contentDisposition", &mut attributes.content_disposition),
+        ("contentLanguage", &mut attributes.content_language),
+        ("cacheControl", &mut attributes.cache_control),
     ] {
-        if named(name) {
-            *field = value;
+        if let Some(value) = change.get(name) {
+            *field = value.as_str().map(str::to_owned);
         }
     }
     match change.get("metadata") {

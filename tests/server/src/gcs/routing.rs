@@ -5,12 +5,16 @@ use hyper::HeaderMap;
 use super::object::bucket_path;
 use super::params::Params;
 use super::problem::{Outcome, Problem};
+use crate::operation::{Op, Target};
 use crate::request_log::text;
 
-/// Fails with `invalid` if a call on this bucket does not say so in `x-goog-request-params`.
+/// Fails with `invalid` if a call does not say in `x-goog-request-params` which bucket it is on.
 ///
 /// A call that makes a bucket names a project instead.
-pub(crate) fn check(headers: &HeaderMap, bucket: &str) -> Outcome {
+pub(crate) fn check(headers: &HeaderMap, target: &Target) -> Outcome {
+    if target.op == Op::Other {
+        return Ok(());
+    }
     let sent = text(headers, "x-goog-request-params").filter(|sent| !sent.is_empty());
     let Some(sent) = sent else {
         return Err(Problem::invalid(
@@ -19,8 +23,8 @@ pub(crate) fn check(headers: &HeaderMap, bucket: &str) -> Outcome {
     };
     let params = Params::parse(&sent);
     match (params.get("bucket"), params.get("project")) {
-        (Some(named), _) if named == bucket_path(bucket) => Ok(()),
-        (None, Some(_)) => Ok(()),
+        (Some(named), _) if named == bucket_path(&target.bucket) => Ok(()),
+        (None, Some(_)) if target.op == Op::CreateBucket => Ok(()),
         _ => Err(Problem::invalid(format!(
             "Invalid bucket name found in x-goog-request-params metadata ({sent})."
         ))),

@@ -158,7 +158,7 @@ impl Service {
             Before::Refuse(refusal) => return Ok(self.refused_call(refusal, &progress)),
             Before::Cut => return Err(cut()),
         }
-        let let_in = routing::check(&head.headers, &target.bucket)
+        let let_in = routing::check(&head.headers, &target)
             .and_then(|()| self.shared.door.judge(target.op, &head.headers));
         let answer = let_in.and_then(|()| call.answer(&self.shared.store));
         match after(&actions).await {

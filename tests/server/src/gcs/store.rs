@@ -159,8 +159,7 @@ impl State {
     pub(crate) fn create_bucket(&mut self, name: &str) -> Outcome {
         names::check_bucket(name)?;
         if self.buckets.contains_key(name) {
-            let taken = "Your previous request to create the named bucket succeeded and you already own it.";
-            return Err(Problem::new(Kind::Exists, taken));
+            return Err(Problem::new(Kind::Exists, format!("There is a bucket {name} already.")));
         }
         self.buckets.insert(name.to_owned(), Bucket { created: now(), objects: BTreeMap::new() });
         Ok(())
