@@ -1,5 +1,5 @@
 //! Real programs in a real mount: each on a folder bucket, over HTTP on the strict S3 server,
-//! and some on an S3 server that we did not write.
+//! over HTTP and gRPC on the strict server of Google Cloud Storage, and some on an S3 server that we did not write.
 //!
 //! After each, a machine that knows nothing sees a byte-identical tree, and another client
 //! reads every file under its own key.
@@ -33,6 +33,9 @@ macro_rules! on_each_bucket {
         }
         mod over_s3 {
             $(#[test] fn $test() { super::$test(&crate::bucket::Bucket::strict()) })*
+        }
+        mod over_gcs {
+            $(#[test] fn $test() { super::$test(&crate::bucket::Bucket::gcs()) })*
         }
     };
 }

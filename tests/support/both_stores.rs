@@ -1,6 +1,6 @@
-//! Runs each test over both kinds of bucket.
+//! Runs each test over every kind of bucket.
 
-/// Makes each function a test of both kinds of bucket.
+/// Makes each function a test of every kind of bucket.
 macro_rules! on_both_stores {
     ($($name:ident),+ $(,)?) => {
         mod on_a_folder {
@@ -16,6 +16,14 @@ macro_rules! on_both_stores {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
                     super::$name($crate::world::World::s3().await).await;
+                }
+            )+
+        }
+        mod on_gcs {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name($crate::world::World::gcs().await).await;
                 }
             )+
         }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use bayou_test_server::{Options, S3Server};
+use bayou_test_server::{GcsOptions, GcsServer, Options, S3Server};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use tempfile::TempDir;
 
@@ -19,6 +19,8 @@ pub(crate) enum Bucket {
     Folder(TempDir),
     /// The strict S3 server, over HTTP.
     Strict(S3Server),
+    /// The strict server of Google Cloud Storage, over HTTP and gRPC.
+    Gcs(Box<GcsServer>),
     /// The S3 server that we did not write, over HTTP.
     Moto(Moto),
 }
@@ -32,6 +34,10 @@ impl Bucket {
         Self::Strict(S3Server::start(Options::default()))
     }
 
+    pub(crate) fn gcs() -> Self {
+        Self::Gcs(Box::new(GcsServer::start(GcsOptions::default())))
+    }
+
     pub(crate) fn moto() -> Self {
         Self::Moto(Moto::start(NAME))
     }
@@ -41,6 +47,7 @@ impl Bucket {
         match self {
             Self::Folder(folder) => format!("file://{}", folder.path().canonicalize().unwrap().display()),
             Self::Strict(_) | Self::Moto(_) => format!("s3://{NAME}/some/prefix"),
+            Self::Gcs(_) => format!("gs://{NAME}/some/prefix"),
         }
     }
 
@@ -48,6 +55,7 @@ impl Bucket {
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         let (url, access, secret) = match self {
             Self::Folder(_) => return Vec::new(),
+            Self::Gcs(server) => return vec![("STORAGE_EMULATOR_HOST", server.address().to_string())],
             Self::Strict(server) => {
                 (server.url(), server.access_key().to_owned(), server.secret_key().to_owned())
             }
@@ -67,6 +75,9 @@ impl Bucket {
         match self {
             Self::Folder(folder) => fs::read(folder.path().join(key)).ok(),
             Self::Strict(server) => {
+                server.object(NAME, &format!("some/prefix/{key}")).map(|object| object.body.to_vec())
+            }
+            Self::Gcs(server) => {
                 server.object(NAME, &format!("some/prefix/{key}")).map(|object| object.body.to_vec())
             }
             Self::Moto(moto) => get(&moto.url(), &format!("/{NAME}/some/prefix/{key}")),

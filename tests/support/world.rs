@@ -1,4 +1,5 @@
-//! A bucket for tests of the sync floor: a folder, or a strict S3 server over real HTTP.
+//! A bucket for tests of the sync floor: a folder, or a strict server of S3 or of Google Cloud
+//! Storage over the real wire.
 //!
 //! The test may play another client and touch the objects directly; what [`Peer`]s ask for is
 //! counted. Time stands still unless the test turns the clock; retries do not really wait.
@@ -9,13 +10,15 @@ use std::time::{Duration, Instant, SystemTime};
 use bayou::model::key::ObjectKey;
 use bayou::os::clock::{Clock, ManualClock, SharedClock, Sleep, SystemClock};
 use bayou::store::folder::FolderStore;
+use bayou::store::gcs::GcsStore;
+use bayou::store::gcs_options::GcsOptions;
 use bayou::store::probe::{self, Conditions};
 use bayou::store::retry::{RetryPolicy, RetryingStore};
 use bayou::store::s3::S3Store;
 use bayou::store::s3_options::{S3Options, StaticKeys};
 use bayou::store::{Condition, PutOptions, SharedStore, Version};
 use bayou::sync::SyncOptions;
-use bayou_test_server::{KeyPair, Options, S3Server};
+use bayou_test_server::{GcsServer, KeyPair, Options, S3Server};
 use bytes::Bytes;
 use futures::TryStreamExt;
 
@@ -38,6 +41,7 @@ pub(crate) struct World {
 enum Home {
     Folder(tempfile::TempDir),
     S3(Box<S3Server>),
+    Gcs(Box<GcsServer>),
 }
 
 impl World {
@@ -57,28 +61,44 @@ impl World {
         Self::new(Home::S3(Box::new(S3Server::start(options)))).await
     }
 
+    /// Returns an empty bucket of a strict server of Google Cloud Storage.
+    pub(crate) async fn gcs() -> Self {
+        let options = bayou_test_server::GcsOptions::default();
+        Self::new(Home::Gcs(Box::new(GcsServer::start(options)))).await
+    }
+
     async fn new(home: Home) -> Self {
         let bucket = home.connect(None, Duration::from_secs(30)).await;
         let conditions = probe::probe(&*bucket).await.unwrap();
         // Whole seconds, as servers keep them, and a little ahead of them.
         let now = SystemClock.now() + Duration::from_secs(1);
         let world = Self { home, bucket, conditions, clock: ManualClock::at(now) };
-        if let Home::S3(server) = &world.home {
-            server.reset_counts();
+        match &world.home {
+            Home::S3(server) => server.reset_counts(),
+            Home::Gcs(server) => server.reset_counts(),
+            Home::Folder(_) => {}
         }
         world
     }
 
     /// Returns the S3 server.
     pub(crate) fn server(&self) -> &S3Server {
-        self.s3_server().unwrap_or_else(|| panic!("This bucket is a folder"))
+        self.s3_server().unwrap_or_else(|| panic!("This bucket is not on S3"))
     }
 
     /// Returns the S3 server, if the bucket is on one.
     pub(crate) fn s3_server(&self) -> Option<&S3Server> {
         match &self.home {
             Home::S3(server) => Some(server),
-            Home::Folder(_) => None,
+            Home::Folder(_) | Home::Gcs(_) => None,
+        }
+    }
+
+    /// Returns the server of Google Cloud Storage, if the bucket is on one.
+    pub(crate) fn gcs_server(&self) -> Option<&GcsServer> {
+        match &self.home {
+            Home::Gcs(server) => Some(server),
+            Home::Folder(_) | Home::S3(_) => None,
         }
     }
 
@@ -120,6 +140,10 @@ impl World {
             Home::S3(server) => {
                 let etag = server.put_object("bucket", key, body);
                 Version::new(&etag).unwrap()
+            }
+            Home::Gcs(server) => {
+                let generation = server.put_object("bucket", key, body);
+                Version::new(&generation.to_string()).unwrap()
             }
             Home::Folder(folder) => {
                 let version = self.put(key, body).await;
@@ -241,6 +265,11 @@ impl Home {
                 let options =
                     S3Options { endpoint_url: url, keys: Some(keys), timeout, ..S3Options::default() };
                 Arc::new(S3Store::connect("bucket", &options, SystemClock::shared()).await.unwrap())
+            }
+            Self::Gcs(server) => {
+                let options =
+                    GcsOptions { endpoint_url: Some(server.url()), timeout, ..GcsOptions::default() };
+                Arc::new(GcsStore::connect("bucket", &options, SystemClock::shared()).await.unwrap())
             }
         }
     }

@@ -225,11 +225,16 @@ async fn play(world: World, seed: u64, company: Company) {
     for _ in 0..MACHINES {
         machines.push(Machine { peer: Some(world.peer().await), home: None });
     }
-    if let Some(server) = world.s3_server() {
-        let writes = [Op::PutObject, Op::DeleteObject, Op::CopyObject];
-        let lost = Action::ApplyThenRefuse(Refusal::internal_error());
-        server.fault(Fault::on_these(&writes, lost).chance(0.2, seed));
-        server.fault(Fault::on_any(Action::Refuse(Refusal::internal_error())).chance(0.7, seed + 1));
+    let writes = [Op::PutObject, Op::DeleteObject, Op::CopyObject];
+    let lost = Fault::on_these(&writes, Action::ApplyThenRefuse(Refusal::internal_error()));
+    let refused = Fault::on_any(Action::Refuse(Refusal::internal_error()));
+    for fault in [lost.chance(0.2, seed), refused.chance(0.7, seed + 1)] {
+        if let Some(server) = world.s3_server() {
+            server.fault(fault.clone());
+        }
+        if let Some(server) = world.gcs_server() {
+            server.fault(fault);
+        }
     }
     for _ in 0..STEPS {
         step(&world, &mut machines, &mut dice, &mut ledger).await;
@@ -238,6 +243,9 @@ async fn play(world: World, seed: u64, company: Company) {
         }
     }
     if let Some(server) = world.s3_server() {
+        server.clear_faults();
+    }
+    if let Some(server) = world.gcs_server() {
         server.clear_faults();
     }
     let log = std::mem::take(&mut ledger.log);

@@ -132,6 +132,9 @@ pub(crate) fn age(world: &World, by: Duration) {
 
 /// Sets when the lock in the bucket was written.
 pub(crate) fn set_written(world: &World, time: SystemTime) {
+    if let Some(server) = world.gcs_server() {
+        return server.set_modified("bucket", LOCK, time);
+    }
     match world.bucket.address().strip_prefix("file://") {
         Some(folder) => {
             let lock = std::path::Path::new(folder).join(LOCK);
