@@ -58,7 +58,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::os::clock::ManualClock;
+    use crate::os::clock::{Clock, ManualClock, Sleep};
 
     #[test]
     fn the_clock_of_the_server_goes_on_from_what_was_heard_last() {
@@ -71,5 +71,33 @@ mod tests {
         assert_eq!(clock.now(), Some(theirs + Duration::from_secs(60)));
         clock.hear(theirs);
         assert_eq!(clock.now(), Some(theirs));
+    }
+
+    /// A machine on which the time of day goes its own way.
+    struct Odd(Arc<ManualClock>, Mutex<Duration>);
+
+    impl Clock for Odd {
+        fn now(&self) -> SystemTime {
+            Clock::now(&self.0) + *self.1.lock()
+        }
+
+        fn instant(&self) -> Instant {
+            Clock::instant(&self.0)
+        }
+
+        fn sleep(&self, duration: Duration) -> Sleep {
+            Clock::sleep(&self.0, duration)
+        }
+    }
+
+    #[test]
+    fn a_machine_that_slept_does_not_know_the_time_until_it_hears_it_again() {
+        let odd = Arc::new(Odd(ManualClock::at(SystemTime::UNIX_EPOCH), Mutex::default()));
+        let clock = ServerClock::new(odd.clone());
+        clock.hear(SystemTime::UNIX_EPOCH);
+        *odd.1.lock() += Duration::from_secs(60);
+        assert_eq!(clock.now(), None);
+        clock.hear(SystemTime::UNIX_EPOCH);
+        assert_eq!(clock.now(), Some(SystemTime::UNIX_EPOCH));
     }
 }

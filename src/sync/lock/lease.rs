@@ -259,3 +259,37 @@ const RELEASE_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duratio
 
 /// How long it takes until one may rely on what others did at the same time.
 pub(super) const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(500));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::clock::{Clock, Sleep, SystemClock};
+
+    /// A machine that has slept: only the time of day went on.
+    struct Slept(Instant, SystemTime);
+
+    impl Clock for Slept {
+        fn now(&self) -> SystemTime {
+            self.1
+        }
+
+        fn instant(&self) -> Instant {
+            self.0
+        }
+
+        fn sleep(&self, _: Duration) -> Sleep {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn a_machine_that_slept_knows_how_long_ago_it_wrote_the_lock() {
+        let (instant, time) = (SystemClock.instant(), SystemClock.now());
+        let at = |passed, by_time| -> SharedClock { Arc::new(Slept(instant + passed, time + by_time)) };
+        let version = Version::new("1").unwrap();
+        let written = Written::now(version, &at(Duration::ZERO, Duration::ZERO));
+        let (little, long) = (Duration::from_secs(1), Duration::from_secs(25));
+        assert_eq!(written.age(&at(little, long)), long);
+        assert_eq!(written.age(&at(long, little)), long, "the time of day was set back");
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bayou::sync::SyncError;
 
-use super::rig::{self, foreign, nonce, patient, seen, turning};
+use super::rig::{self, foreign, nonce, patient, turning};
 use crate::world::World;
 
 on_all_stores! {
@@ -68,8 +68,12 @@ async fn a_holding_that_was_nearly_forgotten_is_renewed_when_it_is_checked(world
     // The clock stands still: nothing is renewed but by the check. On a folder this looks as if
     // another had written it.
     rig::age(&world, Duration::from_secs(25));
+    if world.gcs_server().is_some() {
+        // Nobody there tells the time of what is read: this machine's own clocks count.
+        world.clock.advance(Duration::from_secs(25));
+    }
     held.check().await.unwrap();
-    let age = seen(&world).await.unwrap().age.unwrap();
+    let age = rig::age_of(&world).await;
     assert!(age < Duration::from_secs(20), "{age:?}");
     held.check().await.unwrap();
 }

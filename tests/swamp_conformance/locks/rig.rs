@@ -10,7 +10,7 @@ use bayou::model::timestamp::Stamp;
 use bayou::os::clock::{Clock, SharedClock, SystemClock};
 use bayou::store::SharedStore;
 use bayou::store::recording::RecordingStore;
-use bayou::sync::lock::{BucketLock, LockOptions, SeenLock, inspect};
+use bayou::sync::lock::{BucketLock, LockOptions, SeenLock, inspect, inspect_with_age};
 use bayou_test_server::{Conditions, Options};
 
 use crate::world::World;
@@ -89,6 +89,12 @@ async fn answered(world: &World) {
 /// Returns the lock in the bucket.
 pub(crate) async fn seen(world: &World) -> Option<SeenLock> {
     inspect(&*world.bucket, &ObjectKey::new(LOCK)).await.unwrap()
+}
+
+/// Returns how old the lock in the bucket is by the store's clock; fails if there is none.
+pub(crate) async fn age_of(world: &World) -> Duration {
+    let seen = inspect_with_age(&*world.bucket, &ObjectKey::new(LOCK)).await.unwrap();
+    seen.unwrap().age.unwrap()
 }
 
 /// Returns the mark of the lock in the bucket; fails if there is none.
