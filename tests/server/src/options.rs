@@ -29,7 +29,7 @@ pub enum Anonymous {
     MayWrite,
 }
 
-/// Whether clients hold `s3:ListBucket`.
+/// Whether clients may list, as `s3:ListBucket` or `storage.objects.list` lets them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listing {
     /// They do.
@@ -38,12 +38,12 @@ pub enum Listing {
     Denied,
 }
 
-/// What becomes of `If-Match` and `If-None-Match` on writes and deletes.
+/// What becomes of conditions on writes and deletes: `If-Match`, `ifGenerationMatch` and the like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conditions {
     /// They are judged, atomically with the write.
     Honoured,
-    /// They are silently ignored, as Garage does. Reads still honour theirs.
+    /// They are silently ignored, as Garage and some imitations of GCS do. Reads still honour theirs.
     IgnoredOnWrites,
 }
 

@@ -58,6 +58,12 @@ impl Accounts {
 
     /// Returns what a signed statement of a service account says, or what is wrong with it.
     pub(crate) fn verify(&self, statement: &str) -> Result<Value, &'static str> {
+        let now = now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.verify_at(statement, i64::try_from(now).unwrap_or(i64::MAX))
+    }
+
+    /// Does what [`Accounts::verify`] does, at a time in seconds since 1970.
+    fn verify_at(&self, statement: &str, now: i64) -> Result<Value, &'static str> {
         let (signed, signature) = statement.rsplit_once('.').ok_or("it is no JWT")?;
         let (head, claims) = signed.split_once('.').ok_or("it is no JWT")?;
         let (head, claims) = (decode(head)?, decode(claims)?);
@@ -70,8 +76,6 @@ impl Accounts {
         key.verify(signed.as_bytes(), &signature).map_err(|_| "its signature is wrong")?;
         let (issued, expires) =
             (claims["iat"].as_i64().unwrap_or(i64::MAX), claims["exp"].as_i64().unwrap_or(0));
-        let now = now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
         if issued > now || expires <= now || expires - issued > MAX_LIFETIME + 60 {
             return Err("it is not good at this time");
         }
@@ -88,4 +92,50 @@ fn pem(key: &[u8]) -> String {
     let text = base64(key);
     let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
     format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::RSA_PKCS1_SHA256;
+
+    use super::*;
+
+    /// Returns a statement that the account of a key file signs.
+    fn sign(file: &str, head: &Value, claims: &Value) -> String {
+        let file: Value = serde_json::from_str(file).expect("the file is JSON");
+        let pem = file["private_key"].as_str().expect("the file has a key");
+        let key: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+        let key = base64_simd::STANDARD.decode_to_vec(key).expect("the key is base64");
+        let pair = KeyPair::from_pkcs8(&key).expect("the key is a key");
+        let encode = |value: &Value| base64_simd::URL_SAFE_NO_PAD.encode_to_string(value.to_string());
+        let signed = format!("{}.{}", encode(head), encode(claims));
+        let mut signature = vec![0; pair.public_modulus_len()];
+        let random = SystemRandom::new();
+        pair.sign(&RSA_PKCS1_SHA256, &random, signed.as_bytes(), &mut signature).expect("the key signs");
+        format!("{signed}.{}", base64_simd::URL_SAFE_NO_PAD.encode_to_string(signature))
+    }
+
+    #[test]
+    fn statements_are_good_for_their_time_only() {
+        let accounts = Accounts::default();
+        let file = accounts.service("http://127.0.0.1/token");
+        let email = serde_json::from_str::<Value>(&file).expect("the file is JSON")["client_email"].clone();
+        let (head, claims) = (json!({"alg": "RS256"}), json!({"iss": email, "iat": 1_000, "exp": 4_600}));
+        let statement = sign(&file, &head, &claims);
+        for (now, good) in [(999, false), (1_000, true), (4_599, true), (4_600, false)] {
+            assert_eq!(accounts.verify_at(&statement, now).is_ok(), good, "{now}");
+        }
+        let long = sign(&file, &head, &json!({"iss": email, "iat": 1_000, "exp": 9_000}));
+        assert_eq!(accounts.verify_at(&long, 2_000), Err("it is not good at this time"));
+        let endless = sign(&file, &head, &json!({"iss": email}));
+        assert_eq!(accounts.verify_at(&endless, 2_000), Err("it is not good at this time"));
+        let unsigned = sign(&file, &json!({"alg": "none"}), &claims);
+        assert_eq!(accounts.verify_at(&unsigned, 2_000), Err("it is not signed with RS256"));
+        let stranger = Accounts::default();
+        assert_eq!(stranger.verify_at(&statement, 2_000), Err("its issuer is unknown"));
+        for odd in ["", "a.b", "a.b.c", statement.rsplit_once('.').expect("it has dots").0] {
+            assert_eq!(accounts.verify_at(odd, 2_000), Err("it is no JWT"), "{odd}");
+        }
+    }
 }

@@ -48,11 +48,11 @@ pub(crate) fn compose(store: &Store, composition: Composition) -> Outcome<GcsObj
     let (mut body, mut components) = (BytesMut::new(), 0);
     for source in &sources {
         let place = Place::new(&to.bucket, &source.name);
-        let object = state.live(&place)?.ok_or_else(|| place.is_empty())?;
+        let object = state.live(&place)?.ok_or_else(|| state.missing(&place))?;
         if source.generation != 0 && source.generation != object.generation {
-            return Err(place.is_empty());
+            return Err(state.missing(&place));
         }
-        source.when.judge_write(Some(object))?;
+        state.judge(&source.when, Some(object))?;
         body.extend_from_slice(&object.body);
         components += object.components.unwrap_or(1);
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::options::{Conditions, Listing};
+
 /// Whom the server lets in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
@@ -37,6 +39,10 @@ pub struct GcsOptions {
     pub access: Access,
     /// How often one object may be written.
     pub write_rate: WriteRate,
+    /// Whether objects may be listed. If not, who looks for one in vain is answered 403, not 404.
+    pub listing: Listing,
+    /// What becomes of conditions on writes and deletes.
+    pub conditions: Conditions,
     /// Most bytes that one call of a rewrite copies, if the call does not say less.
     pub rewrite_bytes_per_call: u64,
     /// The TCP port on 127.0.0.1; 0 takes a free one.
@@ -49,6 +55,8 @@ impl Default for GcsOptions {
             buckets: vec!["bucket".to_owned()],
             access: Access::Open,
             write_rate: WriteRate::Unlimited,
+            listing: Listing::Allowed,
+            conditions: Conditions::Honoured,
             rewrite_bytes_per_call: 4 * 1024 * 1024,
             port: 0,
         }

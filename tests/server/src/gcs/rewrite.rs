@@ -55,11 +55,11 @@ pub(crate) fn rewrite(store: &Store, call: Call) -> Outcome<Rewritten> {
         return Err(Problem::invalid("maxBytesRewrittenPerCall must be an integral multiple of 1 MiB."));
     }
     let mut state = store.lock();
-    let source = state.live(&call.from)?.ok_or_else(|| call.from.is_empty())?;
+    let source = state.live(&call.from)?.ok_or_else(|| state.missing(&call.from))?;
     if call.from_generation != 0 && call.from_generation != source.generation {
-        return Err(call.from.is_empty());
+        return Err(state.missing(&call.from));
     }
-    call.from_when.judge_write(Some(source))?;
+    state.judge(&call.from_when, Some(source))?;
     let source = source.clone();
     state.may_write(&call.to, &call.when)?;
     let before = match call.token.as_str() {

@@ -14,6 +14,7 @@ use super::options::{GcsOptions, WriteRate};
 use super::problem::{Kind, Outcome, Problem};
 use super::resumable::Session;
 use super::rewrite::Progress;
+use crate::options::{Conditions, Listing};
 
 /// A name in a bucket.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -26,11 +27,6 @@ impl Place {
     pub(crate) fn new(bucket: impl Into<String>, name: impl Into<String>) -> Self {
         Self { bucket: bucket.into(), name: name.into() }
     }
-
-    /// Returns the failure of who looks for an object here in vain.
-    pub(crate) fn is_empty(&self) -> Problem {
-        Problem::no_object(&self.bucket, &self.name)
-    }
 }
 
 /// One bucket.
@@ -42,7 +38,7 @@ pub(crate) struct Bucket {
 }
 
 /// All that a server holds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct State {
     pub(crate) buckets: BTreeMap<String, Bucket>,
     /// Resumable uploads by their id, also those that have ended.
@@ -51,6 +47,8 @@ pub(crate) struct State {
     pub(crate) rewrites: BTreeMap<String, Progress>,
     last_generation: i64,
     write_rate: WriteRate,
+    listing: Listing,
+    conditions: Conditions,
     /// When each object was last written, if that matters.
     written: HashMap<Place, Instant>,
 }
@@ -80,11 +78,35 @@ impl State {
         Ok(self.bucket(&place.bucket)?.objects.get(&place.name))
     }
 
+    /// Returns the failure of who looks for an object here in vain.
+    pub(crate) fn missing(&self, place: &Place) -> Problem {
+        match self.listing {
+            Listing::Allowed => Problem::no_object(&place.bucket, &place.name),
+            Listing::Denied => Problem::new(Kind::Forbidden, "The caller may not list objects."),
+        }
+    }
+
+    /// Fails with `forbidden` if objects may not be listed.
+    pub(crate) fn may_list(&self) -> Outcome {
+        match self.listing {
+            Listing::Allowed => Ok(()),
+            Listing::Denied => Err(Problem::new(Kind::Forbidden, "The caller may not list objects.")),
+        }
+    }
+
+    /// Fails with `conditionNotMet` if an object may not be written or deleted.
+    pub(crate) fn judge(&self, when: &Preconditions, live: Option<&GcsObject>) -> Outcome {
+        match self.conditions {
+            Conditions::Honoured => when.judge_write(live),
+            Conditions::IgnoredOnWrites => Ok(()),
+        }
+    }
+
     /// Returns the object at a place, of this generation if one is named (not 0).
     pub(crate) fn read(&self, place: &Place, generation: i64, when: &Preconditions) -> Outcome<&GcsObject> {
-        let live = self.live(place)?.ok_or_else(|| place.is_empty())?;
+        let live = self.live(place)?.ok_or_else(|| self.missing(place))?;
         if generation != 0 && generation != live.generation {
-            return Err(place.is_empty());
+            return Err(self.missing(place));
         }
         when.judge_read(live)?;
         Ok(live)
@@ -93,7 +115,7 @@ impl State {
     /// Fails if a write to this place would be refused as things are.
     pub(crate) fn may_write(&self, place: &Place, when: &Preconditions) -> Outcome {
         names::check_object(&place.name)?;
-        when.judge_write(self.live(place)?)
+        self.judge(when, self.live(place)?)
     }
 
     /// Writes or replaces an object if `when` allows it, and returns it.
@@ -123,11 +145,11 @@ impl State {
 
     /// Removes an object if `when` allows it.
     pub(crate) fn delete(&mut self, place: &Place, generation: i64, when: &Preconditions) -> Outcome {
-        let live = self.live(place)?.ok_or_else(|| place.is_empty())?;
+        let live = self.live(place)?.ok_or_else(|| self.missing(place))?;
         if generation != 0 && generation != live.generation {
-            return Err(place.is_empty());
+            return Err(self.missing(place));
         }
-        when.judge_write(Some(live))?;
+        self.judge(when, Some(live))?;
         self.take_turn(place)?;
         self.bucket_mut(&place.bucket)?.objects.remove(&place.name);
         Ok(())
@@ -142,13 +164,13 @@ impl State {
         change: impl FnOnce(&mut Attributes) -> Outcome,
     ) -> Outcome<GcsObject> {
         let live = self.read(place, generation, &Preconditions::default())?;
-        when.judge_write(Some(live))?;
+        self.judge(when, Some(live))?;
         let mut attributes = live.attributes.clone();
         change(&mut attributes)?;
         attributes.check()?;
         self.take_turn(place)?;
         let bucket = self.bucket_mut(&place.bucket)?;
-        let object = bucket.objects.get_mut(&place.name).ok_or_else(|| place.is_empty())?;
+        let object = bucket.objects.get_mut(&place.name).expect("it was just read");
         object.attributes = attributes;
         object.metageneration += 1;
         object.updated = shown(now());
@@ -198,7 +220,16 @@ impl Store {
     pub(crate) fn new(options: &GcsOptions) -> Self {
         let bucket = |name: &String| (name.clone(), Bucket { created: now(), objects: BTreeMap::new() });
         let buckets = options.buckets.iter().map(bucket).collect();
-        let state = State { buckets, write_rate: options.write_rate, ..State::default() };
+        let state = State {
+            buckets,
+            sessions: BTreeMap::new(),
+            rewrites: BTreeMap::new(),
+            last_generation: 0,
+            write_rate: options.write_rate,
+            listing: options.listing,
+            conditions: options.conditions,
+            written: HashMap::new(),
+        };
         Self { state: Mutex::new(state), rewrite_bytes_per_call: options.rewrite_bytes_per_call }
     }
 

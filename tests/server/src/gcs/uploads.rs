@@ -107,6 +107,10 @@ fn content_range(headers: &HeaderMap, bytes: usize, whole: bool) -> Outcome<Piec
     }
     let (first, last) = range.split_once('-').ok_or_else(invalid)?;
     let (first, last) = (number(first)?, known(last)?);
+    if (last, total) == (None, None) {
+        // The end of the body is the end of the object.
+        return Ok(Piece { first: Some(first), total: whole.then_some(first + bytes) });
+    }
     let announced = last.map(|last| (last + 1).saturating_sub(first));
     if whole && announced.is_some_and(|announced| announced != bytes) {
         return Err(Problem::invalid(format!("Content-Range does not agree with a body of {bytes} bytes.")));

@@ -6,7 +6,7 @@ use google_cloud_storage::model::compose_object_request::SourceObject;
 use google_cloud_storage::model::{Bucket, Object};
 use google_cloud_wkt::FieldMask;
 
-use crate::raw::call;
+use crate::raw::{Connection, ROUTED, get_object};
 use crate::support::{BUCKET, Client, code};
 
 async fn start() -> (GcsServer, Client) {
@@ -54,19 +54,21 @@ async fn buckets_are_made_and_found() {
 async fn a_call_needs_its_routing_metadata() {
     let (server, _client) = start().await;
     server.put_object("bucket", "k", "x");
-    // The fields `bucket` and `object` of GetObjectRequest.
-    let message = [&[0x0a, 25], BUCKET.as_bytes(), &[0x12, 1], b"k"].concat();
-    assert_eq!(BUCKET.len(), 25);
-    let get = async |metadata: &[(&str, &str)]| call(&server, "GetObject", metadata, &message).await;
-    let right = [("x-goog-request-params", "bucket=projects%2F_%2Fbuckets%2Fbucket")];
-    let (status, _, found) = get(&right).await;
-    assert!(status == 0 && found.len() > 5);
+    let connection = Connection::to(&server).await;
+    let get = async |metadata: &[(&str, &str)]| {
+        connection.call("GetObject", metadata, &get_object()).await.unwrap()
+    };
+    let found = get(&ROUTED).await;
+    assert!(found.code == 0 && found.message.len() > 5);
     for wrong in [&[][..], &[("x-goog-request-params", "bucket=bucket")], &[("x-goog-request-params", "")]] {
-        let (status, text, _) = get(wrong).await;
-        assert!(status == 3 && text.contains("x-goog-request-params"), "{wrong:?}: {text}");
+        let refused = get(wrong).await;
+        assert!(
+            refused.code == 3 && refused.text.contains("x-goog-request-params"),
+            "{wrong:?}: {refused:?}"
+        );
     }
-    assert_eq!(call(&server, "Nothing", &right, b"").await.0, 12);
-    assert_eq!(call(&server, "GetObject", &right, &[0x0a, 99]).await.0, 3);
+    assert_eq!(connection.call("Nothing", &ROUTED, b"").await.unwrap().code, 12);
+    assert_eq!(connection.call("GetObject", &ROUTED, &[0x0a, 99]).await.unwrap().code, 3);
     assert_eq!(server.count(Op::Other), 2);
 }
 
@@ -109,8 +111,10 @@ async fn a_rewrite_token_is_good_for_its_rewrite_only() {
     // Another source under the same name is another rewrite.
     server.put_object("bucket", "from", vec![2; 9 * 1024 * 1024]);
     assert_eq!(code(go_on.send().await), Some(Code::InvalidArgument));
-    let late = call.set_if_generation_match(0).send().await.unwrap();
-    assert!(!late.done);
+    // A condition on the target is judged by the first call already.
+    server.put_object("bucket", "to", "x");
+    let late = call.set_if_generation_match(0).send().await;
+    assert_eq!(code(late), Some(Code::FailedPrecondition));
 }
 
 #[tokio::test]

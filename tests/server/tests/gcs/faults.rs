@@ -7,6 +7,7 @@ use google_cloud_gax::error::rpc::Code;
 use google_cloud_storage::model::Object;
 use google_cloud_storage::read_resume_policy::NeverResume;
 
+use crate::raw::{Connection, ROUTED, get_object};
 use crate::support::{BUCKET, Client, code, status};
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -93,21 +94,26 @@ async fn only_the_second_request_on_a_key_fails() {
 
 #[tokio::test]
 async fn a_request_cut_before_it_is_applied_leaves_all_as_it_was() {
-    let (server, client) = start().await;
+    let (server, _) = start().await;
     server.put_object("bucket", "k", "old");
     for action in [Action::Cut, Action::CutUpload(100)] {
+        // A client may find out late that its connection is gone: each step has its own.
+        let client = Client::of(&server).await;
         let fault = server.fault(Fault::on_writes(action));
         let error = client.write("k", &"x".repeat(100_000)).await.unwrap_err();
         assert_eq!(error.http_status_code(), None);
-        let error = client.delete("k").await.unwrap_err();
-        assert!(error.status().is_none_or(|status| status.code != Code::NotFound), "{error:?}");
+        lost(client.delete("k").await);
         assert_eq!(fault.fired(), 2);
         fault.remove();
     }
     assert_eq!(server.object("bucket", "k").unwrap().body, "old");
     assert!(server.requests().iter().all(|one| one.status.is_none()));
-    // A connection that was cut is made anew.
-    client.delete("k").await.unwrap();
+}
+
+/// Checks that a call failed, and not with an answer of the server.
+fn lost<T: std::fmt::Debug>(outcome: Result<T, google_cloud_gax::error::Error>) {
+    let code = code(outcome);
+    assert!(matches!(code, None | Some(Code::Unavailable | Code::Unknown)), "{code:?}");
 }
 
 #[tokio::test]
@@ -120,15 +126,36 @@ async fn a_lost_answer_leaves_what_was_done() {
     assert_eq!(status(write().await), 412);
 
     server.fault(Fault::on(Op::DeleteObject, Action::ApplyThenCut).first(1));
-    let error = client.delete("k").await.unwrap_err();
-    assert!(error.status().is_none_or(|status| status.code != Code::NotFound), "{error:?}");
+    lost(client.delete("k").await);
     assert_eq!(server.object("bucket", "k"), None);
+    let client = Client::of(&server).await;
     assert_eq!(code(client.delete("k").await), Some(Code::NotFound));
 
     server.put_object("bucket", "k", "2");
     server.fault(Fault::on(Op::DeleteObject, Action::ApplyThenRefuse(Refusal::internal_error())));
     assert_eq!(code(client.delete("k").await), Some(Code::Internal));
     assert_eq!(server.object("bucket", "k"), None);
+}
+
+#[tokio::test]
+async fn a_cut_takes_all_that_shares_the_connection() {
+    let (server, _) = start().await;
+    server.put_object("bucket", "k", "x");
+    let (held, cut) = (Gate::new(), Gate::new());
+    server.fault(Fault::on(Op::HeadObject, Action::Hold(held.clone())).first(1));
+    let both = [Action::Hold(cut.clone()), Action::Cut];
+    for action in both {
+        server.fault(Fault::on(Op::HeadObject, action).nth(2..=2));
+    }
+    let connection = Connection::to(&server).await;
+    let message = get_object();
+    let call = || connection.call("GetObject", &ROUTED, &message);
+    let (one, two, ()) = tokio::join!(call(), call(), async {
+        held.wait_for(1).await;
+        cut.wait_for(1).await;
+        cut.open();
+    });
+    assert!(one.is_err() && two.is_err(), "{one:?} {two:?}");
 }
 
 #[tokio::test]

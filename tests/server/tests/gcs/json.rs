@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bayou_test_server::{GcsOptions, GcsServer, Op, WriteRate};
+use bayou_test_server::{Conditions, GcsOptions, GcsServer, Listing, Op, WriteRate};
 use serde_json::json;
 
 use crate::raw::send;
@@ -198,4 +198,31 @@ fn an_object_may_be_written_only_so_often() {
     assert_eq!((write("b", "").status, server.keys("bucket").len()), (200, 2));
     // What a test does directly is not counted.
     server.put_object("bucket", "a", "y");
+}
+
+#[test]
+fn who_may_not_list_learns_of_no_absence() {
+    let server = GcsServer::start(GcsOptions { listing: Listing::Denied, ..GcsOptions::default() });
+    server.put_object("bucket", "k", "x");
+    let status = |line: &str| send(&server, line, &[], b"").status;
+    assert_eq!(status("GET /storage/v1/b/bucket/o"), 403);
+    assert_eq!(
+        (status("GET /storage/v1/b/bucket/o/k"), status("GET /storage/v1/b/bucket/o/none")),
+        (200, 403)
+    );
+    assert_eq!(
+        (status("DELETE /storage/v1/b/bucket/o/none"), status("DELETE /storage/v1/b/bucket/o/k")),
+        (403, 204)
+    );
+}
+
+#[test]
+fn conditions_on_writes_may_be_ignored_as_imitations_do() {
+    let conditions = Conditions::IgnoredOnWrites;
+    let server = GcsServer::start(GcsOptions { conditions, ..GcsOptions::default() });
+    server.put_object("bucket", "k", "x");
+    let line = "POST /upload/storage/v1/b/bucket/o?uploadType=media&name=k&ifGenerationMatch=0";
+    assert_eq!(send(&server, line, &[], b"y").status, 200);
+    assert_eq!(send(&server, "GET /storage/v1/b/bucket/o/k?ifGenerationMatch=1", &[], b"").status, 412);
+    assert_eq!(send(&server, "DELETE /storage/v1/b/bucket/o/k?ifGenerationMatch=1", &[], b"").status, 204);
 }

@@ -7,8 +7,11 @@ use bayou_test_server::GcsServer;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
+use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
+
+use crate::support::BUCKET;
 
 /// An answer of HTTP/1.1.
 #[derive(Debug)]
@@ -63,34 +66,66 @@ pub(crate) fn send(server: &GcsServer, line: &str, headers: &[(&str, &str)], bod
     Answer { status: head[9..12].parse().unwrap(), head, body }
 }
 
-/// Calls a method of the storage service; returns the status code, its text and the answer.
-pub(crate) async fn call(
-    server: &GcsServer,
-    method: &str,
-    metadata: &[(&str, &str)],
-    message: &[u8],
-) -> (u32, String, Bytes) {
-    let stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
-    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await.unwrap();
-    tokio::spawn(connection);
-    let mut body = BytesMut::new();
-    body.put_u8(0);
-    body.put_u32(u32::try_from(message.len()).unwrap());
-    body.extend_from_slice(message);
-    let url = format!("{}/google.storage.v2.Storage/{method}", server.url());
-    let mut request = Request::post(url).header("content-type", "application/grpc").header("te", "trailers");
-    for (name, value) in metadata {
-        request = request.header(*name, *value);
-    }
-    let answer = sender.send_request(request.body(Full::new(body.freeze())).unwrap()).await.unwrap();
-    assert_eq!(
-        (answer.status().as_u16(), &answer.headers()["content-type"]),
-        (200, &"application/grpc".parse().unwrap())
-    );
-    let answer = answer.into_body().collect().await.unwrap();
-    let trailers = answer.trailers().unwrap().clone();
-    let code = trailers["grpc-status"].to_str().unwrap().parse().unwrap();
-    let text = trailers.get("grpc-message").map(|text| text.to_str().unwrap().to_owned());
-    (code, text.unwrap_or_default(), answer.to_bytes())
+/// A connection of HTTP/2.
+pub(crate) struct Connection<'s> {
+    server: &'s GcsServer,
+    sender: SendRequest<Full<Bytes>>,
 }
+
+impl<'s> Connection<'s> {
+    pub(crate) async fn to(server: &'s GcsServer) -> Self {
+        let stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+        let (sender, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Self { server, sender }
+    }
+
+    /// Calls a method of the storage service. Fails if the connection breaks.
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        metadata: &[(&str, &str)],
+        message: &[u8],
+    ) -> Result<Called, hyper::Error> {
+        let mut body = BytesMut::new();
+        body.put_u8(0);
+        body.put_u32(u32::try_from(message.len()).unwrap());
+        body.extend_from_slice(message);
+        let url = format!("{}/google.storage.v2.Storage/{method}", self.server.url());
+        let mut request =
+            Request::post(url).header("content-type", "application/grpc").header("te", "trailers");
+        for (name, value) in metadata {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.freeze())).unwrap();
+        let answer = self.sender.clone().send_request(request).await?;
+        assert_eq!(answer.status().as_u16(), 200);
+        assert_eq!(answer.headers()["content-type"], "application/grpc");
+        let answer = answer.into_body().collect().await?;
+        let trailers = answer.trailers().unwrap().clone();
+        let code = trailers["grpc-status"].to_str().unwrap().parse().unwrap();
+        let text = trailers.get("grpc-message").map(|text| text.to_str().unwrap().to_owned());
+        Ok(Called { code, text: text.unwrap_or_default(), message: answer.to_bytes() })
+    }
+}
+
+/// What a call came to.
+#[derive(Debug)]
+pub(crate) struct Called {
+    /// The status code of gRPC.
+    pub(crate) code: u32,
+    /// What it says.
+    pub(crate) text: String,
+    /// The answer in its frame.
+    pub(crate) message: Bytes,
+}
+
+/// The message of a GetObject of the object `k` in the bucket `bucket`: fields 1 and 2.
+pub(crate) fn get_object() -> Vec<u8> {
+    [&[0x0a, 25], BUCKET.as_bytes(), &[0x12, 1], b"k"].concat()
+}
+
+/// The metadata that a call on the bucket `bucket` needs.
+pub(crate) const ROUTED: [(&str, &str); 1] =
+    [("x-goog-request-params", "bucket=projects%2F_%2Fbuckets%2Fbucket")];

@@ -108,6 +108,9 @@ fn the_size_may_become_known_at_the_end() {
     assert_eq!(kept(&session.put(&format!("bytes */{}", QUANTUM + 1), b"")), QUANTUM);
     assert_eq!(session.put(&format!("bytes */{QUANTUM}"), b"").status, 200);
     assert!(server.object("bucket", "k").unwrap().body == body);
+    let open = Session::start(&server, START, "");
+    assert_eq!(kept(&open.put(&format!("bytes 0-{}/*", QUANTUM - 1), &body)), QUANTUM);
+    assert_eq!(open.put(&format!("bytes {QUANTUM}-*/*"), b"end").json()["size"], (QUANTUM + 3).to_string());
     let empty = Session::start(&server, START, "");
     assert_eq!(empty.put("bytes */0", b"").json()["size"], "0");
     let whole = Session::start(&server, START, "");
