@@ -5,6 +5,7 @@
 //! here but inside the session of a large upload, nothing waits for ever. The version of an
 //! object is its generation.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::time::SystemTime;
 
@@ -16,19 +17,23 @@ use google_cloud_storage::model::Object;
 
 use super::gcs_clock::ServerClock;
 use super::gcs_error::{self, Asked};
+use super::gcs_name::name_of;
 use super::gcs_options::{Clients, GcsOptions};
 use super::gcs_session::Sessions;
 use super::pace::Pace;
 use super::patience::Patience;
 use super::{
-    Abilities, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PutOptions, Result, StoreError, UploadId,
-    UploadedPart, Version,
+    Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PutOptions, Result,
+    StoreError, UploadId, UploadedPart, Version,
 };
 use crate::model::key::ObjectKey;
 use crate::os::clock::SharedClock;
 
 /// The size of the largest object there is.
 const LARGEST: u64 = 5 << 40;
+
+/// How many bytes the name of an object has at most.
+const LONGEST_NAME: usize = 1024;
 
 /// A bucket on Google Cloud Storage.
 #[derive(Debug)]
@@ -41,6 +46,7 @@ pub struct GcsStore {
     pub(super) pace: Pace,
     pub(super) sessions: Sessions,
     address: String,
+    is_other_server: bool,
 }
 
 impl GcsStore {
@@ -50,8 +56,9 @@ impl GcsStore {
     /// credentials cannot be used.
     pub async fn connect(bucket: &str, options: &GcsOptions, clock: SharedClock) -> Result<Self> {
         let patience = Patience::new(SharedClock::clone(&clock), options.silence());
-        let connecting =
-            Asked { operation: "connect", key: bucket, condition: &Condition::Always, now: clock.now() };
+        let is_other_server = options.endpoint().is_some();
+        let (condition, now) = (&Condition::Always, clock.now());
+        let connecting = Asked { operation: "connect", key: bucket, condition, is_other_server, now };
         let clients =
             patience.wait(options.clients(bucket)).await.map_err(|s| connecting.unanswered(s))??;
         Ok(Self {
@@ -62,6 +69,7 @@ impl GcsStore {
             pace: Pace::new(clock, options.interval()),
             sessions: Sessions::default(),
             address: format!("gs://{bucket}"),
+            is_other_server,
         })
     }
 
@@ -72,7 +80,23 @@ impl GcsStore {
         key: &'a str,
         condition: &'a Condition,
     ) -> Asked<'a> {
-        Asked { operation, key, condition, now: self.patience.clock().now() }
+        let (is_other_server, now) = (self.is_other_server, self.patience.clock().now());
+        Asked { operation, key, condition, is_other_server, now }
+    }
+
+    /// Returns whether somebody named a server other than Google's.
+    pub(super) fn is_other_server(&self) -> bool {
+        self.is_other_server
+    }
+
+    /// Returns the name of the object with this key, if one can have it.
+    pub(super) fn name<'k>(&self, asked: &Asked<'_>, key: &'k ObjectKey) -> Result<Cow<'k, str>> {
+        let name = name_of(key.as_str());
+        if name.len() > LONGEST_NAME {
+            let detail = format!("the name has {} bytes, and {LONGEST_NAME} are the most", name.len());
+            return Err(asked.error(ErrorKind::Unsupported).detail(detail));
+        }
+        Ok(name)
     }
 
     /// Returns the failure that the crate reports, and hears what time it was there.

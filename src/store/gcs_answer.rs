@@ -33,9 +33,9 @@ const REJECTED: &str = "Datastore credentials rejected by GCS or the endpoint: c
 const ANONYMOUS: &str = "The bucket is not public: leave out --no-sign-request, and run `gcloud auth \
     application-default login` or name a service account's file with --key-file";
 
-/// What to do when what answers is not the service.
-pub(super) const WRONG_SERVER: &str = "What answers does not speak the protocol of Google Cloud Storage (JSON and \
-    gRPC): check --endpoint-url and STORAGE_EMULATOR_HOST";
+/// What to do when what answers may be something else.
+pub(super) const WRONG_SERVER: &str = "If the network is well, what answers does not speak the protocol of Google \
+    Cloud Storage (JSON and gRPC): check --endpoint-url and STORAGE_EMULATOR_HOST";
 
 /// Returns the status of HTTP that means the same as a code.
 pub(super) fn status_of(code: Code) -> u16 {

@@ -27,6 +27,8 @@ pub(super) struct Asked<'a> {
     pub(super) key: &'a str,
     /// What was asked of the object that is written, deleted or read.
     pub(super) condition: &'a Condition,
+    /// Whether somebody named a server other than Google's.
+    pub(super) is_other_server: bool,
     pub(super) now: SystemTime,
 }
 
@@ -69,7 +71,9 @@ impl Asked<'_> {
             .error(said.kind(self.condition))
             .detail(format!("HTTP {status}{colon}{message}"))
             .retry_after(wait);
+        let is_foreign = self.is_other_server && message.starts_with("<?xml");
         match said.hint() {
+            _ if is_foreign => refusal.hint(WRONG_SERVER),
             Some(hint) => refusal.hint(hint),
             None => refusal,
         }
@@ -96,10 +100,7 @@ impl Asked<'_> {
         if error.is_deserialization() {
             return self.corrupt(said);
         }
-        if said.contains("content-type")
-            || said.contains("http2 error")
-            || said.contains("frame with invalid")
-        {
+        if self.is_other_server && error.is_transport() {
             return self.error(ErrorKind::Unreachable).detail(said).hint(WRONG_SERVER);
         }
         let may_pass = is_away(error) || error.is_transport() || error.is_exhausted();
@@ -111,7 +112,8 @@ impl Asked<'_> {
 /// Returns whether the same request may succeed later.
 pub(super) fn is_transient(error: &Error) -> bool {
     let (condition, now) = (&Condition::Always, SystemTime::UNIX_EPOCH);
-    Asked { operation: "upload part", key: "", condition, now }.described(error).kind.is_transient()
+    let asked = Asked { operation: "upload part", key: "", condition, is_other_server: false, now };
+    asked.described(error).kind.is_transient()
 }
 
 /// Returns the status of an answer that is a refusal.
@@ -155,7 +157,8 @@ mod tests {
 
     fn failed(error: Error) -> StoreError {
         let now = SystemTime::UNIX_EPOCH;
-        Asked { operation: "get", key: "a", condition: &Condition::Always, now }.failed(error)
+        let condition = &Condition::Always;
+        Asked { operation: "get", key: "a", condition, is_other_server: false, now }.failed(error)
     }
 
     #[test]

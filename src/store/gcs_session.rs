@@ -23,7 +23,6 @@ use tokio::task::AbortHandle;
 
 use super::gcs::{GcsStore, must_match};
 use super::gcs_error::{Asked, find};
-use super::gcs_name::name_of;
 use super::gcs_source::{Dry, Feed, Parts, Persistence, Signs};
 use super::gcs_write::CONTENT_TYPE;
 use super::meta_text::encode_meta;
@@ -150,7 +149,8 @@ impl GcsStore {
         options: &PutOptions,
     ) -> Result<UploadId> {
         let asked = self.asked("begin upload", key.as_str(), &options.condition);
-        let (session, mut opened) = self.begin(key, size, options);
+        let name = self.name(&asked, key)?.into_owned();
+        let (session, mut opened) = self.begin((key, name), size, options);
         let open = async {
             tokio::select! {
                 _ = opened.wait_for(|opened| *opened) => None,
@@ -168,7 +168,12 @@ impl GcsStore {
     }
 
     /// Begins the task that streams; returns it, and what tells that the service knows of it.
-    fn begin(&self, key: &ObjectKey, size: u64, options: &PutOptions) -> (Session, watch::Receiver<bool>) {
+    fn begin(
+        &self,
+        (key, name): (&ObjectKey, String),
+        size: u64,
+        options: &PutOptions,
+    ) -> (Session, watch::Receiver<bool>) {
         let (signs, (feed, parts)) = (Signs::default(), mpsc::channel(1));
         let (opening, opened) = watch::channel(false);
         let (ending, outcome) = watch::channel(None);
@@ -177,10 +182,11 @@ impl GcsStore {
         let mut request = self
             .clients
             .storage
-            .write_object(&self.bucket, name_of(key.as_str()), source)
+            .write_object(&self.bucket, name, source)
             .with_resumable_upload_threshold(0_usize)
             .with_checksum_precomputation(false)
             .with_retry_policy(persistence.clone())
+            .with_retry_throttler(persistence.clone())
             .with_backoff_policy(persistence)
             .set_content_type(CONTENT_TYPE)
             .set_metadata(encode_meta(options));
@@ -190,6 +196,7 @@ impl GcsStore {
         let asked = OwnedAsked {
             key: key.clone(),
             condition: options.condition.clone(),
+            is_other_server: self.is_other_server(),
             now: self.patience.clock().now(),
         };
         let task = tokio::spawn(async move {
@@ -236,7 +243,7 @@ impl GcsStore {
         if !parts.iter().map(|part| part.number).eq(1..*session.next.borrow()) {
             return Err(asked.error(ErrorKind::Invalid).detail("these are not the parts that were uploaded"));
         }
-        self.pace.turn(key.as_str()).await;
+        let _turn = self.pace.turn(key.as_str()).await;
         let patience = self.patience.while_the_server_works();
         let ended = patience.watch(&session.signs.progress, session.end()).await;
         match ended.map_err(|s| asked.unanswered(s))? {
@@ -290,6 +297,7 @@ impl GcsStore {
 struct OwnedAsked {
     key: ObjectKey,
     condition: Condition,
+    is_other_server: bool,
     now: std::time::SystemTime,
 }
 
@@ -310,6 +318,7 @@ impl OwnedAsked {
             operation: "complete upload",
             key: self.key.as_str(),
             condition: &self.condition,
+            is_other_server: self.is_other_server,
             now: self.now,
         };
         let is_too_far_back = find::<Dry>(&error) == Some(&Dry::TooFarBack);

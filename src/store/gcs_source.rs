@@ -17,6 +17,7 @@ use google_cloud_gax::error::Error;
 use google_cloud_gax::retry_policy::RetryPolicy;
 use google_cloud_gax::retry_result::RetryResult;
 use google_cloud_gax::retry_state::RetryState;
+use google_cloud_gax::retry_throttler::RetryThrottler;
 use google_cloud_storage::streaming_source::{Seek, SizeHint, StreamingSource};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -220,6 +221,17 @@ impl RetryPolicy for Persistence {
         self.signs.resumed.store(true, Ordering::Relaxed);
         RetryResult::Continue(error)
     }
+}
+
+/// Whether to go on is the policy's business alone.
+impl RetryThrottler for Persistence {
+    fn throttle_retry_attempt(&self) -> bool {
+        false
+    }
+
+    fn on_retry_failure(&mut self, _flow: &RetryResult) {}
+
+    fn on_success(&mut self) {}
 }
 
 impl BackoffPolicy for Persistence {

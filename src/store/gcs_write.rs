@@ -26,7 +26,7 @@ impl GcsStore {
         body: Bytes,
         options: &PutOptions,
     ) -> Result<Version> {
-        self.pace.turn(key.as_str()).await;
+        let _turn = self.pace.turn(key.as_str()).await;
         let asked = self.asked("put", key.as_str(), &options.condition);
         let progress = Progress::default();
         let checksum = crc32c::crc32c(&body);
@@ -34,7 +34,7 @@ impl GcsStore {
         let mut request = self
             .clients
             .storage
-            .write_object(&self.bucket, name_of(key.as_str()), source)
+            .write_object(&self.bucket, self.name(&asked, key)?, source)
             .with_resumable_upload_threshold(usize::MAX)
             .with_known_crc32c(checksum)
             .set_content_type(CONTENT_TYPE)
@@ -54,7 +54,7 @@ impl GcsStore {
         if *condition == Condition::IfAbsent {
             return Err(asked.error(ErrorKind::Unsupported).detail("a delete cannot ask for absence"));
         }
-        self.pace.turn(key.as_str()).await;
+        let _turn = self.pace.turn(key.as_str()).await;
         let request = self.clients.control.delete_object();
         let request = request
             .set_bucket(&self.bucket)
@@ -79,7 +79,7 @@ impl GcsStore {
         to: &ObjectKey,
         options: &PutOptions,
     ) -> Result<Version> {
-        self.pace.turn(to.as_str()).await;
+        let _turn = self.pace.turn(to.as_str()).await;
         let asked = self.asked("copy", to.as_str(), &options.condition);
         let described = Object::new().set_content_type(CONTENT_TYPE).set_metadata(encode_meta(options));
         let request = self
@@ -90,7 +90,7 @@ impl GcsStore {
             .set_source_object(name_of(from.as_str()))
             .set_if_source_generation_match(generation(from_version))
             .set_destination_bucket(&self.bucket)
-            .set_destination_name(name_of(to.as_str()))
+            .set_destination_name(self.name(&asked, to)?)
             .set_destination(described)
             .set_or_clear_if_generation_match(must_match(&options.condition));
         let patience = self.patience.while_the_server_works();

@@ -4,22 +4,39 @@
 //! Each write waits for its turn; writes of other objects do not.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::os::clock::SharedClock;
+
+/// When an object was last written; whoever writes it holds this.
+type LastWrite = Arc<tokio::sync::Mutex<Option<Instant>>>;
 
 /// When each object may be written again.
 pub(super) struct Pace {
     clock: SharedClock,
     interval: Duration,
-    free: Mutex<HashMap<String, Instant>>,
+    last: Mutex<HashMap<String, LastWrite>>,
+}
+
+/// The turn to write one object; it ends when this is dropped.
+pub(super) struct Turn {
+    clock: SharedClock,
+    last: OwnedMutexGuard<Option<Instant>>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *self.last = Some(self.clock.instant());
+    }
 }
 
 impl Pace {
     pub(super) fn new(clock: SharedClock, interval: Duration) -> Self {
-        Self { clock, interval, free: Mutex::default() }
+        Self { clock, interval, last: Mutex::default() }
     }
 
     /// Returns the least time between two writes of one object.
@@ -27,22 +44,28 @@ impl Pace {
         self.interval
     }
 
-    /// Waits until the object may be written.
-    pub(super) async fn turn(&self, key: &str) {
+    /// Waits until the object may be written; nobody else writes it through us while the turn lasts.
+    pub(super) async fn turn(&self, key: &str) -> Option<Turn> {
         if self.interval.is_zero() {
-            return;
+            return None;
         }
+        let last = self.last_of(key).lock_owned().await;
+        let passed = last.map_or(self.interval, |last| self.clock.instant().duration_since(last));
+        if passed < self.interval {
+            self.clock.sleep(self.interval - passed).await;
+        }
+        Some(Turn { clock: Arc::clone(&self.clock), last })
+    }
+
+    fn last_of(&self, key: &str) -> LastWrite {
         let now = self.clock.instant();
-        let wait = {
-            let mut free = self.free.lock();
-            free.retain(|_, free| *free > now);
-            let turn = free.get(key).copied().unwrap_or(now);
-            free.insert(key.to_owned(), turn + self.interval);
-            turn.duration_since(now)
+        let is_over = |last: &LastWrite| {
+            let last = last.try_lock();
+            last.is_ok_and(|last| last.is_none_or(|last| now.duration_since(last) >= self.interval))
         };
-        if !wait.is_zero() {
-            self.clock.sleep(wait).await;
-        }
+        let mut known = self.last.lock();
+        known.retain(|name, last| name == key || Arc::strong_count(last) > 1 || !is_over(last));
+        Arc::clone(known.entry(key.to_owned()).or_default())
     }
 }
 
@@ -54,7 +77,6 @@ impl std::fmt::Debug for Pace {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::SystemTime;
 
     use futures::FutureExt;
@@ -68,19 +90,18 @@ mod tests {
     async fn writes_of_one_object_take_turns_and_others_do_not_wait() {
         let clock = ManualClock::at(SystemTime::UNIX_EPOCH);
         let pace = Pace::new(Arc::new(Arc::clone(&clock)), SECOND);
-        pace.turn("a").await;
+        let first = pace.turn("a").await;
         let mut second = Box::pin(pace.turn("a"));
-        let mut third = Box::pin(pace.turn("a"));
         assert!(second.as_mut().now_or_never().is_none());
-        assert!(third.as_mut().now_or_never().is_none());
-        pace.turn("b").await;
+        drop(pace.turn("b").await);
         clock.advance(SECOND);
-        second.await;
-        assert!(third.as_mut().now_or_never().is_none());
+        assert!(second.as_mut().now_or_never().is_none(), "the first is not done yet");
+        drop(first);
+        assert!(second.as_mut().now_or_never().is_none());
         clock.advance(SECOND);
-        third.await;
+        drop(second.await);
         clock.advance(SECOND);
-        pace.turn("a").await;
-        assert_eq!(pace.free.lock().len(), 1, "what is long past is forgotten");
+        drop(pace.turn("c").await);
+        assert_eq!(pace.last.lock().len(), 1, "what is long past is forgotten");
     }
 }

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a fault that cannot be staged has failed")]
 
 mod bodies;
+#[path = "../support/hurried_clock.rs"]
+mod hurried_clock;
 mod lost_answers;
 mod odd_servers;
 mod patience;
@@ -12,54 +14,18 @@ mod retries;
 mod swamp_client;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use bayou::model::key::ObjectKey;
-use bayou::os::clock::{Clock, ManualClock, Sleep, SystemClock};
+use bayou::os::clock::SystemClock;
 use bayou::store::retry::{RetryPolicy, RetryingStore};
 use bayou::store::s3::S3Store;
 use bayou::store::s3_options::{S3Options, StaticKeys};
 use bayou::store::{Condition, ErrorKind, ObjectStore, PutOptions, Result, SharedStore};
 use bayou_test_server::{Options, S3Server};
 use bytes::Bytes;
+use hurried_clock::HurriedClock;
 use parking_lot::Mutex;
-
-/// A clock on which every sleep is over at once; it remembers how long they were to be.
-#[derive(Clone)]
-struct HurriedClock {
-    hands: Arc<ManualClock>,
-    sleeps: Arc<Mutex<Vec<Duration>>>,
-    /// What happens elsewhere during each sleep.
-    meanwhile: Arc<dyn Fn() + Send + Sync>,
-}
-
-impl HurriedClock {
-    fn new(meanwhile: impl Fn() + Send + Sync + 'static) -> Self {
-        let hands = ManualClock::at(SystemClock.now());
-        Self { hands, sleeps: Arc::default(), meanwhile: Arc::new(meanwhile) }
-    }
-
-    fn sleeps(&self) -> Vec<Duration> {
-        self.sleeps.lock().clone()
-    }
-}
-
-impl Clock for HurriedClock {
-    fn now(&self) -> SystemTime {
-        self.hands.now()
-    }
-
-    fn instant(&self) -> Instant {
-        self.hands.instant()
-    }
-
-    fn sleep(&self, duration: Duration) -> Sleep {
-        self.sleeps.lock().push(duration);
-        self.hands.advance(duration);
-        (self.meanwhile)();
-        Box::pin(std::future::ready(()))
-    }
-}
 
 /// A server, and a store that retries without really waiting.
 struct Stage {
