@@ -79,7 +79,7 @@ struct MigrateArgs {
 /// Which index of which bucket.
 #[derive(Debug, Args)]
 struct WhichArgs {
-    /// The bucket: s3://BUCKET/PREFIX or file:///FOLDER
+    /// The bucket: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or file:///FOLDER
     #[arg(value_name = "SOURCE")]
     source: String,
     /// Print JSON with stable keys

@@ -51,7 +51,7 @@ struct ReleaseArgs {
 /// Which lock of which bucket.
 #[derive(Debug, Args)]
 struct WhichArgs {
-    /// The bucket: s3://BUCKET/PREFIX or file:///FOLDER
+    /// The bucket: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or file:///FOLDER
     #[arg(value_name = "SOURCE")]
     source: String,
     /// The lock of one model instead of the bucket's

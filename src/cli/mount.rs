@@ -35,7 +35,7 @@ Example:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct MountArgs {
-    /// The bucket: s3://BUCKET/PREFIX, file:///FOLDER or the path of a folder
+    /// The bucket: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, file:///FOLDER or the path of a folder
     source: String,
     /// Where it appears: an empty directory
     dir: PathBuf,

@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -59,6 +60,8 @@ type Waiting = (Vec<Change>, oneshot::Sender<Result<Skipped>>);
 #[derive(Debug, Default)]
 pub(super) struct Committer {
     waiting: Mutex<Vec<Waiting>>,
+    /// When the index was last written.
+    last: Mutex<Option<Instant>>,
 }
 
 impl SyncService {
@@ -76,6 +79,7 @@ impl SyncService {
         if let Ok(done) = answered {
             return done;
         }
+        self.wait_for_turn().await;
         let mut group = std::mem::take(&mut *self.committer.waiting.lock());
         if matches!(answered, Err(TryRecvError::Closed)) {
             // Whoever took our changes was stopped in the middle: they may or may not be committed.
@@ -84,6 +88,7 @@ impl SyncService {
         }
         let outcome =
             self.commit_group(&mut held, &lock, group.iter().flat_map(|(changes, _)| changes)).await;
+        *self.committer.last.lock() = Some(self.clock.instant());
         self.note_outcome(&outcome);
         for (_, waiter) in group {
             // A waiter that gave up does not need the answer.
@@ -92,6 +97,16 @@ impl SyncService {
         // Not before everybody has the answer: who finds none takes the next turn.
         drop(held);
         outcome
+    }
+
+    /// Waits until the store takes another write of the index; what comes meanwhile joins it.
+    async fn wait_for_turn(&self) {
+        let interval = self.store.abilities().write_interval;
+        let last = *self.committer.last.lock();
+        let passed = last.map_or(interval, |last| self.clock.instant().duration_since(last));
+        if passed < interval {
+            self.clock.sleep(interval - passed).await;
+        }
     }
 
     /// Publishes the index if it needs that by itself: without the internal names that others

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::future::Future;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,8 @@ struct Memory {
 struct Tenure {
     lease: Arc<Lease>,
     began: Instant,
+    /// Whether somebody has shared it lately.
+    is_used: AtomicBool,
     lock: Arc<BucketLock>,
     runtime: tokio::runtime::Handle,
     _busy: Ticket,
@@ -193,6 +196,7 @@ impl BucketLock {
 
     fn share(&self) -> Option<Held> {
         let tenure = self.current.lock().upgrade()?;
+        tenure.is_used.store(true, Ordering::Relaxed);
         (!tenure.lease.is_lost()).then_some(Held { tenure })
     }
 
@@ -232,9 +236,31 @@ impl BucketLock {
         tokio::spawn(Arc::clone(&lease).keep_alive());
         let runtime = tokio::runtime::Handle::current();
         let began = self.place.clock.instant();
-        let tenure = Arc::new(Tenure { lease, began, lock: Arc::clone(self), runtime, _busy: busy });
+        let is_used = AtomicBool::new(true);
+        let tenure = Arc::new(Tenure { lease, began, is_used, lock: Arc::clone(self), runtime, _busy: busy });
         *self.current.lock() = Arc::downgrade(&tenure);
+        self.keep_for_the_next(&tenure);
         Some(Ok(Held { tenure }))
+    }
+}
+
+impl BucketLock {
+    /// Keeps a holding until nobody has shared it for as long as the store makes the next write
+    /// of the lock wait: whoever comes at once then need not wait for it to be given back.
+    fn keep_for_the_next(self: &Arc<Self>, tenure: &Arc<Tenure>) {
+        let interval = self.place.store.abilities().write_interval;
+        if interval.is_zero() {
+            return;
+        }
+        let (tenure, clock) = (Arc::clone(tenure), Arc::clone(&self.place.clock));
+        tokio::spawn(async move {
+            let is_wanted =
+                || Arc::strong_count(&tenure) > 1 || tenure.is_used.swap(false, Ordering::Relaxed);
+            let is_fresh = || clock.instant().duration_since(tenure.began) < LONGEST_SHARED;
+            while is_wanted() && is_fresh() && !tenure.lease.is_lost() {
+                clock.sleep(interval).await;
+            }
+        });
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 mod bad_input;
+mod google;
 mod index;
 mod leaving;
 mod locking;
@@ -56,7 +57,6 @@ fn wrong_words_exit_with_1_and_help_with_0() {
 fn a_source_that_is_none_is_refused_with_the_accepted_ones() {
     let person = Person::new();
     for (source, word) in [
-        ("gs://bucket", "not in this build yet"),
         ("ftp://bucket", "Unknown scheme \"ftp\""),
         ("s3://", "it is empty"),
         ("s3://No_Bucket", "lower-case"),

@@ -99,7 +99,7 @@ async fn credentials_that_nobody_named_for_it_are_not_sent_without_encryption() 
 }
 
 #[tokio::test]
-async fn c_18_a_session_that_is_over_says_how_to_sign_in_again() {
+async fn h_10_a_session_that_is_over_says_how_to_sign_in_again() {
     let (server, home) = (start(), tempfile::tempdir().unwrap());
     server.refuse_tokens(Some("invalid_grant"));
     let key_file = file(home.path(), &server.authorized_user());

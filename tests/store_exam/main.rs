@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a question that cannot be asked has failed")]
 
+#[cfg(feature = "cloud-exam")]
+mod cloud;
 mod conditions;
 mod copies;
 mod keys;
@@ -48,12 +50,12 @@ struct Candidate {
     /// How many bytes of a key the wrapper's prefix takes.
     prefix_bytes: usize,
     /// What must outlive the store: its server or its folder.
-    _home: Box<dyn Any>,
+    _home: Box<dyn Any + Send + Sync>,
 }
 
 impl Candidate {
     /// Returns a candidate that can do everything.
-    fn able(store: SharedStore, home: impl Any) -> Self {
+    fn able(store: SharedStore, home: impl Any + Send + Sync) -> Self {
         Self {
             store,
             completes_conditionally: true,

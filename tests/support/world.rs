@@ -41,7 +41,8 @@ pub(crate) struct World {
 enum Home {
     Folder(tempfile::TempDir),
     S3(Box<S3Server>),
-    Gcs(Box<GcsServer>),
+    /// With the least time between two writes of one object.
+    Gcs(Box<GcsServer>, Duration),
 }
 
 impl World {
@@ -63,8 +64,13 @@ impl World {
 
     /// Returns an empty bucket of a strict server of Google Cloud Storage.
     pub(crate) async fn gcs() -> Self {
+        Self::paced(Duration::ZERO).await
+    }
+
+    /// Returns such a bucket, of which each object is written once in this time.
+    pub(crate) async fn paced(interval: Duration) -> Self {
         let options = bayou_test_server::GcsOptions::default();
-        Self::new(Home::Gcs(Box::new(GcsServer::start(options)))).await
+        Self::new(Home::Gcs(Box::new(GcsServer::start(options)), interval)).await
     }
 
     async fn new(home: Home) -> Self {
@@ -75,7 +81,7 @@ impl World {
         let world = Self { home, bucket, conditions, clock: ManualClock::at(now) };
         match &world.home {
             Home::S3(server) => server.reset_counts(),
-            Home::Gcs(server) => server.reset_counts(),
+            Home::Gcs(server, _) => server.reset_counts(),
             Home::Folder(_) => {}
         }
         world
@@ -90,14 +96,14 @@ impl World {
     pub(crate) fn s3_server(&self) -> Option<&S3Server> {
         match &self.home {
             Home::S3(server) => Some(server),
-            Home::Folder(_) | Home::Gcs(_) => None,
+            Home::Folder(_) | Home::Gcs(..) => None,
         }
     }
 
     /// Returns the server of Google Cloud Storage, if the bucket is on one.
     pub(crate) fn gcs_server(&self) -> Option<&GcsServer> {
         match &self.home {
-            Home::Gcs(server) => Some(server),
+            Home::Gcs(server, _) => Some(server),
             Home::Folder(_) | Home::S3(_) => None,
         }
     }
@@ -141,7 +147,7 @@ impl World {
                 let etag = server.put_object("bucket", key, body);
                 Version::new(&etag).unwrap()
             }
-            Home::Gcs(server) => {
+            Home::Gcs(server, _) => {
                 let generation = server.put_object("bucket", key, body);
                 Version::new(&generation.to_string()).unwrap()
             }
@@ -266,9 +272,9 @@ impl Home {
                     S3Options { endpoint_url: url, keys: Some(keys), timeout, ..S3Options::default() };
                 Arc::new(S3Store::connect("bucket", &options, SystemClock::shared()).await.unwrap())
             }
-            Self::Gcs(server) => {
-                let options =
-                    GcsOptions { endpoint_url: Some(server.url()), timeout, ..GcsOptions::default() };
+            Self::Gcs(server, interval) => {
+                let (endpoint_url, write_interval) = (Some(server.url()), Some(*interval));
+                let options = GcsOptions { endpoint_url, timeout, write_interval, ..GcsOptions::default() };
                 Arc::new(GcsStore::connect("bucket", &options, SystemClock::shared()).await.unwrap())
             }
         }

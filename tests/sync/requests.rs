@@ -1,11 +1,12 @@
 //! What everything costs, in requests. The number is the promise.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bayou::sync::SyncOptions;
 use bayou_test_server::{Action, Fault, Gate, Op};
 
-use super::peer::{Peer, PeerOptions};
+use super::peer::{LOCK, Peer, PeerOptions};
 use super::world::{INDEX, World};
 
 on_both_stores!(
@@ -240,4 +241,39 @@ async fn a_large_file_is_sent_in_parts_and_read_by_range() {
     assert!(reader.read("large").await == large);
     let sha = world.index().await["entries"]["large"]["sha256"].as_str().unwrap().to_owned();
     assert_eq!(sha, bayou::model::content_hash::ContentHash::of(&large).to_string());
+}
+
+/// The service takes one write of an object in this time.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_one_object_is_written_once_in_a_while_commits_are_grouped_and_the_lock_is_kept() {
+    let world = World::paced(INTERVAL).await;
+    let server = world.gcs_server().unwrap();
+    let puts_of = |key: &str| {
+        let requests = server.requests();
+        requests.iter().filter(|one| one.op == Op::PutObject && one.key == key).count()
+    };
+    let peer = Arc::new(world.peer().await);
+    peer.write("first", "1");
+    peer.fsync("first").await.unwrap();
+    server.reset_counts();
+    // The clock stands still, so the next commit waits.
+    let mut waiting = Vec::new();
+    for name in (0..10).map(|n| format!("file {n}")) {
+        peer.write(&name, "x");
+        let peer = Arc::clone(&peer);
+        waiting.push(tokio::spawn(async move { peer.fsync(&name).await }));
+    }
+    while world.data_keys().await.len() < 11 {}
+    assert_eq!(puts_of(INDEX), 0);
+    for fsync in waiting {
+        while !fsync.is_finished() {
+            world.clock.advance(INTERVAL / 10);
+            tokio::task::yield_now().await;
+        }
+        fsync.await.unwrap().unwrap();
+    }
+    assert!(puts_of(INDEX) <= 2, "{:?}", server.requests());
+    assert_eq!(puts_of(LOCK), 0, "it is held from before");
 }
