@@ -81,9 +81,10 @@ pub(crate) async fn turning<T>(world: &World, work: impl Future<Output = T>) -> 
     }
 }
 
-/// Waits until the bucket has answered something.
+/// Waits until the bucket has answered something. Whoever asks is often stopped in the middle, and
+/// a server may end a connection on which that happens again and again: that is an answer, too.
 async fn answered(world: &World) {
-    world.bucket.head(&ObjectKey::new("tick")).await.unwrap();
+    world.bucket.head(&ObjectKey::new("tick")).await.ok();
 }
 
 /// Returns the lock in the bucket.
