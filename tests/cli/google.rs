@@ -106,7 +106,12 @@ fn what_is_wrong_is_one_sentence_with_the_way_out() {
     server.set_access(Access::Denied);
     refuses(&person, SOURCE, 8, &["does not let you in", "Datastore credentials rejected by GCS"]);
     server.set_access(Access::Bearer("another".to_owned()));
-    refuses(&person, SOURCE, 8, &["does not accept the credentials", "gcloud auth application-default login"]);
+    refuses(
+        &person,
+        SOURCE,
+        8,
+        &["does not accept the credentials", "gcloud auth application-default login"],
+    );
     server.refuse_tokens(Some("invalid_grant"));
     write(person.path("key.json"), server.authorized_user().as_bytes());
     let said =

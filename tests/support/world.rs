@@ -178,6 +178,7 @@ impl World {
         let then = SystemClock.now() - Duration::from_secs(120);
         match &self.home {
             Home::S3(server) => server.set_modified("bucket", key, then),
+            Home::Gcs(server, _) => server.set_modified("bucket", key, then),
             Home::Folder(folder) => {
                 let file = std::fs::File::options().write(true).open(folder.path().join(key)).unwrap();
                 file.set_modified(then).unwrap();
