@@ -152,10 +152,9 @@ impl GcsStore {
         let name = self.name(&asked, key)?.into_owned();
         let (session, mut opened) = self.begin((key, name), size, options);
         let open = async {
-            tokio::select! {
-                _ = opened.wait_for(|opened| *opened) => None,
-                ended = session.wait_for_end() => ended.err(),
-            }
+            // A session that was refused has ended without ever being open.
+            let is_open = opened.wait_for(|opened| *opened).await.is_ok();
+            if is_open { None } else { session.wait_for_end().await.err() }
         };
         match self.patience.wait(open).await.map_err(|s| asked.unanswered(s))? {
             Some(failure) if !failure.is_condition_failed() => Err(failure.error(&asked)),
