@@ -201,6 +201,7 @@ mod tests {
                 objects.extend(page.objects.into_iter().map(|(name, _)| name));
                 prefixes.extend(page.prefixes);
                 asked += 1;
+                assert!(objects.len() + prefixes.len() <= 2 * NAMES.len(), "{query:?} has no end");
                 if page.next.is_empty() {
                     break;
                 }
@@ -209,6 +210,6 @@ mod tests {
             let (all, folded) = expected(&query);
             assert!(objects == all && prefixes == folded, "{query:?}: {objects:?} {prefixes:?}");
         }
-        assert!(asked > 2 * 288, "{asked} pages");
+        assert!(asked > 500, "{asked} pages");
     }
 }

@@ -3,6 +3,7 @@
 use bayou_test_server::{GcsOptions, GcsServer, Op};
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_storage::model::compose_object_request::SourceObject;
+use google_cloud_storage::model::compose_object_request::source_object::ObjectPreconditions;
 use google_cloud_storage::model::{Bucket, Object};
 use google_cloud_wkt::FieldMask;
 
@@ -130,6 +131,9 @@ async fn compositions_judge_their_sources() {
     assert_eq!(code(send(vec![source("1"); 33]).await), Some(Code::InvalidArgument));
     assert_eq!(code(send(vec![source("1"), source("none")]).await), Some(Code::NotFound));
     assert_eq!(code(send(vec![source("1").set_generation(1)]).await), Some(Code::NotFound));
+    let newer = ObjectPreconditions::new().set_if_generation_match(one + 1);
+    let newer = source("1").set_object_preconditions(newer);
+    assert_eq!(code(send(vec![newer]).await), Some(Code::FailedPrecondition));
     let sums = google_cloud_storage::model::ObjectChecksums::new().set_crc32c(1_u32);
     let wrong = compose.clone().set_source_objects([source("1")]).set_object_checksums(sums).send().await;
     assert_eq!(code(wrong), Some(Code::InvalidArgument));

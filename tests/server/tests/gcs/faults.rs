@@ -11,6 +11,8 @@ use crate::raw::{Connection, ROUTED, get_object};
 use crate::support::{BUCKET, Client, code, status};
 
 const SHORT: Duration = Duration::from_millis(300);
+/// How long what must happen may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn start() -> (GcsServer, Client) {
     let server = GcsServer::start(GcsOptions::default());
@@ -150,11 +152,13 @@ async fn a_cut_takes_all_that_shares_the_connection() {
     let connection = Connection::to(&server).await;
     let message = get_object();
     let call = || connection.call("GetObject", &ROUTED, &message);
-    let (one, two, ()) = tokio::join!(call(), call(), async {
+    let cutting = async {
         held.wait_for(1).await;
         cut.wait_for(1).await;
         cut.open();
-    });
+    };
+    let ended = tokio::time::timeout(PATIENCE, async { tokio::join!(call(), call(), cutting) }).await;
+    let (one, two, ()) = ended.unwrap();
     assert!(one.is_err() && two.is_err(), "{one:?} {two:?}");
 }
 
