@@ -1,8 +1,9 @@
 //! `bayou lock`: who holds it, and breaking it.
 
 use std::fs;
+use std::time::Duration;
 
-use bayou_test_server::{Options, S3Server};
+use bayou_test_server::{Action, Fault, Op, Options, S3Server};
 use serde_json::Value;
 
 use crate::person::{Person, write, write_synced};
@@ -117,4 +118,25 @@ fn fsync_waits_for_another_holder_then_fails_and_the_log_names_it() {
     assert_eq!(fs::read(person.bucket("f")).unwrap(), b"ours");
     assert_eq!(person.umount().code, 0);
     assert!(!person.bucket(".datastore.lock").exists(), "no lock is left behind");
+}
+
+#[test]
+fn who_ends_has_given_the_lock_back() {
+    let server = S3Server::start(Options::default());
+    let person = Person::at(&server);
+    let slow = Action::Delay(Duration::from_millis(500));
+    server.fault(Fault::on(Op::DeleteObject, slow).key(".datastore.lock"));
+    let has_lock = || server.keys("bucket").iter().any(|key| key.ends_with(".datastore.lock"));
+    person.mount("s3://bucket/data", &["--write-back=1h"]);
+    write(person.mnt("a"), b"x");
+    person.run(&["sync", "s3://bucket/data"]).says(&["1 file"]);
+    write(person.mnt("b"), b"x");
+    assert_eq!(person.umount().code, 0);
+    assert!(!has_lock(), "after umount");
+    person.mount("s3://bucket/data", &["--write-back=1h"]);
+    write(person.mnt("c"), b"x");
+    person.kill_daemon();
+    person.umount().says(&["had died"]);
+    person.run(&["sync", "s3://bucket/data"]).says(&["1 file"]);
+    assert!(!has_lock(), "after a sync of its own");
 }
