@@ -304,7 +304,10 @@ impl Hydrator {
         }
         let key = ObjectKey::new(Path::clone(&source.key));
         let meta = self.store.head(&key).await.map_err(|e| failed_at(path, e))?;
-        let Some(meta) = meta else { return Err(failed_at(path, failed)) };
+        let Some(meta) = meta else {
+            self.cache.note_name_missing(path);
+            return Err(failed_at(path, failed));
+        };
         self.adopt_as(ino, path, meta.size, meta.version, meta.modified)
     }
 

@@ -38,6 +38,7 @@ pub mod journal;
 pub mod kind;
 mod links;
 pub mod listing;
+pub mod missing;
 pub mod names;
 pub mod open;
 pub mod origin;
@@ -53,6 +54,7 @@ mod tables;
 pub mod theirs;
 mod tombstones;
 pub mod tree;
+pub mod unnamed;
 mod walk;
 pub mod watermark;
 pub mod within;
@@ -118,6 +120,7 @@ pub struct Cache {
     /// Whether something of the index was left out that is to be shown now: nothing counts as
     /// applied until all of it is taken over again.
     show_again: AtomicBool,
+    missing: missing::Missing,
     read_only: Mutex<Option<String>>,
     frozen: AtomicBool,
     _lock: FolderLock,

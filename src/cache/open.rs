@@ -73,6 +73,7 @@ impl Cache {
             since_look: super::eviction::SinceLook::default(),
             applied: Mutex::new(applied),
             show_again: AtomicBool::new(false),
+            missing: super::missing::Missing::default(),
             read_only: Mutex::new(None),
             frozen: AtomicBool::new(false),
             _lock: lock,

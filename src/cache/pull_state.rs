@@ -202,7 +202,7 @@ impl Cache {
         Ok(())
     }
 
-    fn add_remote(
+    pub(super) fn add_remote(
         &self,
         names: &mut Names,
         path: &Path,

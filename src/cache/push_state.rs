@@ -16,7 +16,7 @@ use super::tombstones::committed_too_late;
 use crate::model::entry::Attributes;
 use crate::model::identity::Identity;
 use crate::os::crash_point::{Step, reached};
-use crate::store::{Nonce, Version};
+use crate::store::Nonce;
 
 /// One name as a push sees it.
 #[derive(Debug, Clone)]
@@ -312,7 +312,6 @@ impl Cache {
         noted.base.clone_from(&remote);
         noted.pushed = Some(stamp);
         noted.uploaded = None;
-        noted.committed = true;
         noted.record_left = false;
         let mut pushed = inode.clone();
         let whole = pushed.stamp.content == stamp.content;
@@ -364,23 +363,6 @@ impl Cache {
         let mut fresh = name.clone();
         forget(&mut fresh);
         self.commit(names, vec![RowOp::Name(Path::clone(path), Box::new(fresh))])
-    }
-
-    /// Returns the version of a file that this machine committed and that is unchanged since.
-    pub fn committed_version(&self, path: &str) -> Option<Version> {
-        let names = self.names.read();
-        let (name, _) = names.at(path).ok()?;
-        name.base.as_ref().filter(|_| name.committed && !names.is_dirty(path))?.version.clone()
-    }
-
-    /// Has a committed file's entry published again: the index lost it.
-    pub fn publish_again(&self, path: &Path) -> Result<()> {
-        let mut names = self.names.write();
-        let Some(name) = names.name(path) else { return Ok(()) };
-        let (Some(base), Some(stamp)) = (name.base.clone(), name.pushed) else { return Ok(()) };
-        let mut noted = name.clone();
-        noted.uploaded = Some(Uploaded { stamp, remote: base });
-        self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))])
     }
 }
 

@@ -222,9 +222,6 @@ pub struct Name {
     /// The key whose conflicting version this file keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict_of: Option<Path>,
-    /// Whether this machine had the index name it, and nobody else since.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub committed: bool,
     /// Whether the index may have a record of a folder under this path: of another one that had
     /// it before, or of this one, from a commit whose outcome is not noted yet.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -252,7 +249,6 @@ impl Name {
             uploading: None,
             uploaded: None,
             conflict_of: None,
-            committed: false,
             record_left: false,
         }
     }

@@ -1,6 +1,7 @@
 //! Parts of an index as shards, and shards as parts of an index: entries move as they are.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::index::Index;
 use super::shard::{Shard, partition_key};
@@ -29,6 +30,21 @@ impl Index {
             self.entries.remove(key);
         }
         shards
+    }
+
+    /// Returns a digest of each part's entries as they are, in whatever order; it is good for
+    /// comparisons in this process only.
+    pub fn digests(&self, part_of: impl Fn(&str) -> Option<String>) -> BTreeMap<String, u64> {
+        let mut digests: BTreeMap<String, u64> = BTreeMap::new();
+        for (key, value) in self.entries.iter() {
+            if let Some(part) = part_of(key) {
+                let mut hasher = DefaultHasher::new();
+                (key, value.get()).hash(&mut hasher);
+                let digest = digests.entry(part).or_default();
+                *digest = digest.wrapping_add(hasher.finish());
+            }
+        }
+        digests
     }
 
     /// Takes over the entries of a shard as they are.

@@ -35,6 +35,8 @@ pub enum Change {
     Set(DataKey, Box<Entry>, Was),
     /// The key has no entry any more, if it still has the one that was removed here.
     Remove(Path, Box<Tombstone>),
+    /// The key has no entry any more, if it still has this one and the object is not there.
+    Prune(Path, Box<Remote>),
     /// The folder is recorded with these attributes.
     SetFolder(DataKey, Attributes),
     /// The folder is not recorded.
@@ -110,14 +112,23 @@ impl SyncService {
     }
 
     /// Publishes the index if it needs that by itself: without the internal names that others
-    /// left in it, with a meta document that was lost.
-    pub(super) async fn commit_repairs(&self) -> Result<()> {
-        if self.index.lock().await.as_ref().is_none_or(|index| !index.needs_repair()) {
-            return Ok(());
+    /// left in it, with a meta document that was lost, with shards that one forgot, with copies
+    /// that are true. Returns whether it did.
+    pub(super) async fn commit_repairs(&self) -> Result<bool> {
+        let needs_repair = |held: &Option<RemoteIndex>| held.as_ref().is_some_and(RemoteIndex::needs_repair);
+        if !needs_repair(&*self.index.lock().await) {
+            return Ok(false);
         }
         let lock = self.lock.hold().await?;
         let mut held = self.index.lock().await;
-        self.commit_group(&mut held, &lock, std::iter::empty()).await.map(drop)
+        if !self.is_up_to_date().await? {
+            // Others may have seen to it while we waited.
+            self.pull_index(&mut held).await?;
+        }
+        let Some(mut index) = held.take_if(|index| index.needs_repair()) else { return Ok(false) };
+        index.take_in_forgotten(&*self.store).await?;
+        *held = Some(index);
+        self.commit_group(&mut held, &lock, std::iter::empty()).await.map(|_| true)
     }
 
     async fn commit_group<'a>(
@@ -138,10 +149,11 @@ impl SyncService {
             let Some(mut index) = held.take() else { break };
             let keys = changes.clone().map(Change::name);
             index.load_for(&*self.store, keys).await?;
+            let absent = self.absent(changes.clone()).await?;
             let ((), is_current) = tokio::try_join!(lock.check(), self.is_current(&index))?;
             if is_current {
                 let before = index.fingerprint();
-                let skipped = self.make_all(&mut index, changes.clone());
+                let skipped = self.make_all(&mut index, changes.clone(), &absent);
                 let now = Timestamp::from(self.clock.now());
                 match index.publish(&*self.store, now, lock).await {
                     Ok(()) => {
@@ -163,8 +175,9 @@ impl SyncService {
         &self,
         index: &mut RemoteIndex,
         changes: impl Iterator<Item = &'a Change>,
+        absent: &HashSet<Path>,
     ) -> HashSet<Path> {
-        changes.filter(|change| !self.make(index, change)).map(Change::path).collect()
+        changes.filter(|change| !self.make(index, change, absent)).map(Change::path).collect()
     }
 
     fn committed(
@@ -177,7 +190,7 @@ impl SyncService {
         let was_applied = self.cache.applied_fingerprint() == before;
         let fingerprint = index.fingerprint();
         if index.layout() == Layout::Shards {
-            self.committed_shards.lock().clone_from(&fingerprint);
+            self.committed_shards.lock().get_or_insert_default();
         }
         if was_applied {
             self.note_seen(&index, false);
@@ -203,7 +216,7 @@ impl SyncService {
     }
 
     /// Makes a change; returns whether it could be made.
-    fn make(&self, index: &mut RemoteIndex, change: &Change) -> bool {
+    fn make(&self, index: &mut RemoteIndex, change: &Change, absent: &HashSet<Path>) -> bool {
         match change {
             Change::Set(key, entry, was) => {
                 let now = index.get(key.as_str());
@@ -221,6 +234,13 @@ impl SyncService {
                 // Also if it is gone: an earlier attempt may have died before all copies said so.
                 index.remove(path);
             }
+            Change::Prune(path, dangling) => {
+                let now = index.get(path).as_ref().and_then(Remote::of_entry);
+                if !absent.contains(path) || now.is_some_and(|now| !now.is_same_as(dangling)) {
+                    return false;
+                }
+                index.remove(path);
+            }
             Change::SetFolder(key, attributes) => index.set_dir(key, attributes),
             Change::RemoveFolder(path) => index.remove_dir(path),
         }
@@ -231,7 +251,7 @@ impl SyncService {
         match (&now, Remote::of_entry(entry)) {
             // What the index never named nobody can have removed from it.
             (None, _) => {
-                was.sent || was.indexed.is_none() || self.lingers(key.as_str(), entry.version.as_ref())
+                was.sent || was.indexed.is_none() || self.lingering.has(key.as_str(), entry.version.as_ref())
             }
             (Some(now), Some(ours)) if now.is_same_as(&ours) => true,
             (Some(now), _) => was.indexed.as_ref().is_some_and(|indexed| indexed.is_same_as(now)),
@@ -243,7 +263,7 @@ impl Change {
     fn name(&self) -> &str {
         match self {
             Self::Set(key, ..) | Self::SetFolder(key, _) => key.as_str(),
-            Self::Remove(path, _) | Self::RemoveFolder(path) => path,
+            Self::Remove(path, _) | Self::Prune(path, _) | Self::RemoveFolder(path) => path,
         }
     }
 
@@ -251,14 +271,14 @@ impl Change {
     pub(super) fn before(&self) -> Option<&Remote> {
         match self {
             Self::Set(_, _, was) => was.indexed.as_ref(),
-            Self::Remove(..) | Self::SetFolder(..) | Self::RemoveFolder(_) => None,
+            Self::Remove(..) | Self::Prune(..) | Self::SetFolder(..) | Self::RemoveFolder(_) => None,
         }
     }
 
     fn path(&self) -> Path {
         match self {
             Self::Set(key, ..) | Self::SetFolder(key, _) => key.shared(),
-            Self::Remove(path, _) | Self::RemoveFolder(path) => Path::clone(path),
+            Self::Remove(path, _) | Self::Prune(path, _) | Self::RemoveFolder(path) => Path::clone(path),
         }
     }
 }

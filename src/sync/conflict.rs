@@ -64,7 +64,12 @@ impl SyncService {
         let path = &state.path;
         if self.keep_bytes(state).await? == Ours::Nothing {
             tracing::error!(%path, "Its content was removed from the bucket before it was read: the name is removed");
-            return self.cache.drop_empty_name(path).map_err(noted(path)).map(|()| Resolution::Theirs);
+            if let Some(indexed) = state.name.remote.clone() {
+                self.cache.note_missing(path, indexed);
+            }
+            self.cache.drop_empty_name(path).map_err(noted(path))?;
+            // The index names it still: what it says is shown until that is settled.
+            return self.take_over_anew().await.map(|()| Resolution::Theirs);
         }
         self.cache.rebase(path, None).map_err(noted(path)).map(|()| Resolution::Again)
     }
@@ -192,7 +197,7 @@ impl SyncService {
         self.pull_index(&mut held).await.map(drop)
     }
 
-    async fn indexed(&self, path: &Path) -> Result<Option<Entry>> {
+    pub(super) async fn indexed(&self, path: &Path) -> Result<Option<Entry>> {
         let mut held = self.index.lock().await;
         let Some(index) = &mut *held else { return Ok(None) };
         index.load_for(&*self.store, std::iter::once(&**path)).await?;

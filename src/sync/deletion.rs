@@ -115,11 +115,12 @@ impl SyncService {
         }
         self.keep_what_was(path).await?;
         let key = ObjectKey::new(Path::clone(path));
-        if let Some(condition) = self.delete_condition(&removal, &key).await? {
-            match self.store.delete(&key, &condition).await {
+        match self.delete_condition(&removal, &key).await? {
+            Some(condition) => match self.store.delete(&key, &condition).await {
                 Err(moved) if moved.is_condition_failed() => self.delete_copy(&key, &removal).await?,
                 outcome => outcome.map_err(SyncError::store(format!("Deleting {path}")))?,
-            }
+            },
+            None => self.note_left(path),
         }
         reached(Step::ObjectDeleted);
         self.cache.note_deleted(path, &removal.tombstone).map_err(noted)
@@ -136,6 +137,7 @@ impl SyncService {
         match deleted {
             Err(moved) if moved.is_condition_failed() => {
                 tracing::info!(%key, "Removed here and changed elsewhere: it stays");
+                self.note_left(&removal.path);
                 Ok(())
             }
             outcome => outcome.map_err(SyncError::store(format!("Deleting {key}"))),

@@ -4,14 +4,12 @@
 //! committed (many changes at once), then removed objects are deleted. The cache is called
 //! clean only on a two-sided comparison.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::cache::rows::Path;
 use crate::cache::{Cache, hydrate::Hydrator};
 use crate::model::timestamp::Timestamp;
 use crate::os::clock::SharedClock;
@@ -21,6 +19,7 @@ use crate::store::{SharedStore, Version};
 pub mod capabilities;
 pub mod commit;
 pub mod conflict;
+mod dangling;
 pub mod deletion;
 pub mod discover;
 mod entries;
@@ -28,6 +27,7 @@ pub mod error;
 pub mod index;
 pub mod key_locks;
 pub mod lazy;
+mod lingering;
 pub mod lock;
 mod objects;
 mod old_monolith;
@@ -49,6 +49,7 @@ pub use error::{Result, SyncError};
 use commit::Committer;
 use index::{Layout, RemoteIndex, Sighting};
 use key_locks::KeyLocks;
+use lingering::Lingering;
 use lock::BucketLock;
 
 /// What happens to a file that was changed here and elsewhere.
@@ -143,14 +144,12 @@ pub struct SyncService {
     /// The index as it is in the bucket as far as we know. Pulls and commits hold it.
     index: tokio::sync::Mutex<Option<RemoteIndex>>,
     health: Mutex<Health>,
-    /// Names that the index lost although their objects are there, since when, and as which
-    /// version they were last seen.
-    lingering: Mutex<HashMap<Path, (Instant, Option<Version>)>>,
+    lingering: Lingering,
     /// Whether keys of the index are not shown because something stands in their way.
     shadowed: AtomicBool,
     unpublished: AtomicBool,
-    /// The state of the shards that this machine made last, until an old monolith says it too.
-    committed_shards: Mutex<Option<String>>,
+    /// What is known of the old monolith, once this machine has committed to shards.
+    committed_shards: Mutex<Option<MonolithSeen>>,
     started: Mutex<SyncReport>,
     uploading: std::sync::atomic::AtomicU64,
 }
@@ -180,7 +179,7 @@ impl SyncService {
             committer: Committer::default(),
             index: tokio::sync::Mutex::new(None),
             health: Mutex::new(Health::default()),
-            lingering: Mutex::new(HashMap::new()),
+            lingering: Lingering::default(),
             shadowed: AtomicBool::new(false),
             unpublished: AtomicBool::new(false),
             committed_shards: Mutex::new(None),
@@ -270,6 +269,13 @@ impl LayoutSeen {
     }
 }
 
+/// What is known of the monolith beside shards.
+#[derive(Debug, Default)]
+struct MonolithSeen {
+    /// The state of the shards at which it was last seen to mislead nobody.
+    monolith_at: Option<String>,
+}
+
 /// Returns an error with all of its causes in one line.
 pub fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -281,7 +287,7 @@ pub fn describe(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// How long an entry must be missing before its writer puts it back.
+/// How long an entry or an object must be missing before anybody concludes anything from that.
 const LINGER: Duration = Duration::from_secs(60);
 /// How often a bucket with a monolith is asked whether it was migrated to shards.
 const META_EVERY: Duration = Duration::from_secs(30);

@@ -4,22 +4,16 @@
 //! when its object is gone as well: an entry may be missing because another writer overwrote
 //! the index, and "unreachable" is never read as "deleted".
 
-use futures::{StreamExt, stream};
-
 use super::discover::{Publish, discover};
 use super::error::{Result, SyncError};
 use super::index::{self, Admitted, Changed, Fetched, Layout, RemoteIndex, Sighting, Wanted};
 use super::scope::Scope;
-use super::{LINGER, META_EVERY, SHARDS_EVERY, SyncReport, SyncService};
+use super::{META_EVERY, SHARDS_EVERY, SyncReport, SyncService};
 use crate::cache::pull_state::Pulled;
-use crate::cache::rows::Path;
 use crate::model::key::ObjectKey;
 use crate::model::timestamp::{Stamp, Timestamp};
 use crate::os::crash_point::{Step, reached};
-use crate::store::Version;
 
-/// How many objects are asked for at once.
-const PARALLEL_HEADS: usize = 32;
 /// How often the index is read again when shards go meanwhile.
 const MOST_READS: usize = 4;
 
@@ -49,7 +43,9 @@ impl SyncService {
         let meta = RemoteIndex::look_at_meta(&*self.store).await?;
         let head = RemoteIndex::look(&*self.store, Layout::Monolith).await?;
         let mut report = SyncReport::default();
-        if meta.is_some() || !self.is_applied(&head) {
+        let is_known = meta.is_none() && self.is_applied(&head);
+        // Shards that lost their meta document are the index, whatever an old monolith says.
+        if !is_known || RemoteIndex::has_shards(&*self.store).await? {
             report = self.pull_index(&mut held).await?;
         } else {
             self.layout.lock().meta = (self.clock.instant(), None);
@@ -212,7 +208,7 @@ impl SyncService {
             tracing::debug!(key, %reason, "A key of the index is not shown");
         }
         let mut pulled = self.take_over(&admitted, covers)?;
-        self.lingering.lock().retain(|path, _| !covers(path) || pulled.vanished.contains(path));
+        self.lingering.keep(&pulled.vanished, covers);
         let vanished = self.confirm_vanished(std::mem::take(&mut pulled.vanished)).await?;
         if pulled.shadowed > 0 && vanished > 0 {
             // What was in the way may be gone now: a folder that became a file, or a file a folder.
@@ -233,7 +229,7 @@ impl SyncService {
     /// Notes which version of the index the tree is up to. While names linger the next process
     /// has to take it over anew: it must find out that they do.
     pub(super) fn note_applied(&self, fingerprint: Option<&str>) -> Result<()> {
-        let noted = match self.lingering.lock().is_empty() {
+        let noted = match self.lingering.is_empty() {
             true => self.cache.note_applied(fingerprint),
             false => self.cache.note_applied_for_now(fingerprint),
         };
@@ -262,72 +258,5 @@ impl SyncService {
             }
         }
         Ok(())
-    }
-
-    /// Removes the names whose objects are gone; remembers the others.
-    async fn confirm_vanished(&self, paths: Vec<Path>) -> Result<u64> {
-        let ask = |path: Path| async move {
-            let what = format!("Asking whether {path} was removed");
-            let name = self.cache.file_state(&path).map(|state| state.name);
-            let meta = self.store.head(&ObjectKey::new(Path::clone(&path))).await;
-            meta.map(|meta| (path, name, meta)).map_err(SyncError::store(what))
-        };
-        let mut answers = stream::iter(paths).map(ask).buffer_unordered(PARALLEL_HEADS);
-        let mut removed = 0;
-        while let Some(answer) = answers.next().await {
-            let (path, name, meta) = answer?;
-            let (known, base) = name.map(|name| (name.remote, name.base)).unwrap_or_default();
-            let version = base.and_then(|base| base.version);
-            let is_gone = meta.is_none_or(|meta| self.linger(&path, version.as_ref(), meta.version));
-            if is_gone {
-                self.lingering.lock().remove(&path);
-                self.cache
-                    .apply_vanished(&path, &known)
-                    .map_err(SyncError::cache(format!("Removing {path}")))?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
-    }
-
-    /// Remembers that a name's object is there although the index has lost the name. Returns
-    /// whether that is no reason to keep it any more: it is another object, and nobody named it.
-    fn linger(&self, path: &Path, known: Option<&Version>, version: Version) -> bool {
-        let now = self.clock.instant();
-        let mut lingering = self.lingering.lock();
-        let (since, _) = *lingering.entry(Path::clone(path)).or_insert_with(|| {
-            tracing::info!(%path, "The index does not name it any more, but its object is there: it stays for now");
-            (now, Some(version.clone()))
-        });
-        if now.saturating_duration_since(since) < LINGER {
-            return false;
-        }
-        let is_ours = self.cache.committed_version(path).is_some_and(|ours| ours == version);
-        if is_ours && self.check_writable().is_ok() {
-            tracing::warn!(%path, "Another writer dropped our entry from the index: it is published again");
-            if let Err(failed) = self.cache.publish_again(path) {
-                tracing::warn!(%path, error = %failed, "That could not be noted");
-            }
-        }
-        known.is_some_and(|known| *known != version)
-    }
-
-    async fn look_again_at_lingering(&self) -> Result<u64> {
-        let paths: Vec<Path> = self.lingering.lock().keys().cloned().collect();
-        if paths.is_empty() {
-            return Ok(0);
-        }
-        let vanished = self.confirm_vanished(paths).await?;
-        if vanished > 0 && self.shadowed.load(std::sync::atomic::Ordering::Acquire) {
-            // They may have stood in somebody's way.
-            self.take_over_anew().await?;
-        }
-        Ok(vanished)
-    }
-
-    /// Returns whether a name's object was there, as this version, although the index has lost it.
-    pub(super) fn lingers(&self, path: &str, version: Option<&Version>) -> bool {
-        let seen = self.lingering.lock().get(path).and_then(|(_, seen)| seen.clone());
-        seen.is_some() && seen.as_ref() == version
     }
 }

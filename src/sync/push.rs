@@ -77,14 +77,26 @@ impl SyncService {
 
     /// Returns whether nothing is to be pushed and both sides are known to be equal.
     pub(super) async fn is_all_pushed(&self) -> Result<bool> {
-        Ok(self.cache.nothing_pending() && self.is_clean().await?)
+        Ok(self.cache.nothing_pending() && !self.has_missing() && self.is_clean().await?)
     }
 
     /// Marks the cache clean if it is, when all that could be committed is.
     pub(super) async fn finish_push(&self) -> Result<bool> {
+        self.prune().await?;
         self.ensure_index().await?;
-        self.commit_repairs().await?;
+        if self.mend().await? {
+            self.ensure_index().await?;
+        }
         self.settle().await
+    }
+
+    /// Has the index say what is so of itself, where others left it otherwise; returns whether
+    /// that was needed.
+    pub(super) async fn mend(&self) -> Result<bool> {
+        if let Some(index) = &mut *self.index.lock().await {
+            index.look_at_copies(&*self.store).await?;
+        }
+        self.commit_repairs().await
     }
 
     /// Pushes everything that is not in the bucket.
@@ -162,7 +174,7 @@ impl SyncService {
     }
 
     /// Reads the index if we do not have it: a proof needs the bytes.
-    async fn ensure_index(&self) -> Result<()> {
+    pub(super) async fn ensure_index(&self) -> Result<()> {
         let mut held = self.index.lock().await;
         if held.is_none() || !self.is_up_to_date().await? {
             self.pull_index(&mut held).await?;

@@ -49,7 +49,7 @@ async fn write_back(service: Arc<SyncService>, schedule: Schedule, mut stop: wat
             idle += TICK;
             if idle >= SETTLE_AFTER {
                 idle = Duration::ZERO;
-                report(rest(&service).await);
+                report(service.rest().await);
             }
             continue;
         }
@@ -58,14 +58,6 @@ async fn write_back(service: Arc<SyncService>, schedule: Schedule, mut stop: wat
         pause = next_pause(pause, outcome.is_ok());
         report(outcome.map(drop));
     }
-}
-
-/// What is done when nothing is to be pushed.
-async fn rest(service: &SyncService) -> super::Result<()> {
-    if service.cache().watermark().is_dirty() && !service.settle().await? {
-        return Ok(());
-    }
-    service.bring_up_monolith().await
 }
 
 async fn refresh(service: Arc<SyncService>, schedule: Schedule, mut stop: watch::Receiver<bool>) {

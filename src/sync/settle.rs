@@ -9,6 +9,23 @@ use crate::model::compare::compare;
 use crate::model::key::DataKey;
 
 impl SyncService {
+    /// What is done when nothing is to be pushed: what this machine changed is settled, and what
+    /// others left untrue beside it is made true.
+    pub async fn rest(&self) -> Result<()> {
+        self.prune().await?;
+        if self.cache.watermark().is_dirty() {
+            if self.check_writable().is_ok() {
+                let mended = self.mend().await;
+                self.note_push(&mended);
+                mended?;
+            }
+            if !self.settle().await? {
+                return Ok(());
+            }
+        }
+        self.bring_up_monolith().await
+    }
+
     /// Compares all that is known here with all that the index names and marks the cache clean
     /// if they are equal. Returns whether it is clean.
     pub async fn settle(&self) -> Result<bool> {

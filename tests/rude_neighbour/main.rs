@@ -11,7 +11,9 @@
 mod dice;
 mod ledger;
 mod machines;
+#[macro_use]
 mod named;
+mod left_behind;
 mod neighbour;
 #[path = "../support/pace.rs"]
 mod pace;

@@ -37,16 +37,17 @@ on_both_stores!(
     an_object_of_the_same_size_is_not_deleted_unseen,
     what_swamp_made_anew_is_not_dropped_from_the_index,
     an_entry_that_a_pull_without_the_lock_drops_is_published_again,
-    a_name_goes_whose_object_is_another_that_nobody_names,
+    a_name_whose_object_is_another_that_nobody_names_is_named_as_it_is,
+    what_was_put_anew_while_it_was_removed_here_comes_back,
     what_swamp_sent_again_goes_with_the_name_that_is_removed,
     removed_here_and_made_anew_in_a_shard_it_is_shown_again,
     a_shard_of_an_older_rule_outlives_a_swamp_that_forgets_it,
 );
 
-const KEY: &str = "audit/a";
+pub(crate) const KEY: &str = "audit/a";
 
 /// Returns a swamp machine that has pushed one file.
-async fn swamp_with(world: &Arc<World>, text: &str) -> (Bucket, Arc<Machine>) {
+pub(crate) async fn swamp_with(world: &Arc<World>, text: &str) -> (Bucket, Arc<Machine>) {
     let bucket = Bucket::new(world, Pace::new());
     let machine = Machine::new(Arc::new(Arc::clone(&world.clock)));
     machine.write(KEY, text.to_owned()).unwrap();
@@ -55,7 +56,7 @@ async fn swamp_with(world: &Arc<World>, text: &str) -> (Bucket, Arc<Machine>) {
 }
 
 /// Has swamp put another version of the file and not name it yet.
-async fn prepare(bucket: &Bucket, machine: &Arc<Machine>, text: &str) {
+pub(crate) async fn prepare(bucket: &Bucket, machine: &Arc<Machine>, text: &str) {
     machine.write(KEY, text.to_owned()).unwrap();
     let mut process = Process::start(bucket, machine);
     process.mark_dirty(Some(KEY));
@@ -96,19 +97,38 @@ async fn what_swamp_made_anew_is_not_dropped_from_the_index(world: Arc<World>) {
     assert!(peer.push().await.settled);
 }
 
-async fn a_name_goes_whose_object_is_another_that_nobody_names(world: Arc<World>) {
+async fn a_name_whose_object_is_another_that_nobody_names_is_named_as_it_is(world: Arc<World>) {
     let (bucket, machine) = swamp_with(&world, "one").await;
-    let peer = world.peer().await;
-    assert_eq!(peer.text(KEY).await, "one");
+    let (reader, other) = (world.peer().await, world.peer().await);
+    assert_eq!(reader.text(KEY).await, "one");
     prepare(&bucket, &machine, "two").await;
     world.edit_index(|entries| drop(entries.remove(KEY))).await;
-    peer.pull().await;
-    assert_eq!(peer.files(), [KEY], "swamp may be about to name it");
+    for peer in [&reader, &other] {
+        peer.pull().await;
+        assert_eq!(peer.files(), [KEY], "swamp may be about to name it");
+        assert!(!peer.push().await.settled);
+    }
+    world.clock.advance(Duration::from_secs(61));
+    for peer in [&reader, &other, &reader] {
+        peer.pull().await;
+        assert!(peer.push().await.settled);
+        assert_eq!(peer.text(KEY).await, "two");
+    }
+    assert_eq!(world.index_keys().await, [KEY]);
+}
+
+async fn what_was_put_anew_while_it_was_removed_here_comes_back(world: Arc<World>) {
+    let (bucket, machine) = swamp_with(&world, "one").await;
+    let peer = world.peer().await;
+    prepare(&bucket, &machine, "two").await;
+    peer.remove(KEY);
+    assert!(peer.push().await.settled);
+    assert!(peer.files().is_empty() && world.index_keys().await.is_empty());
     world.clock.advance(Duration::from_secs(61));
     peer.pull().await;
-    assert!(peer.files().is_empty());
-    assert_eq!(world.object(KEY).await.unwrap(), "two");
+    assert_eq!(peer.text(KEY).await, "two");
     assert!(peer.push().await.settled);
+    assert_eq!(world.index_keys().await, [KEY]);
 }
 
 async fn removed_here_and_made_anew_in_a_shard_it_is_shown_again(world: Arc<World>) {

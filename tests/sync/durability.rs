@@ -12,7 +12,8 @@ use super::world::World;
 on_both_stores!(
     two_machines_that_commit_at_once_lose_no_entry,
     w_19_an_entry_that_another_writer_dropped_is_published_again,
-    an_entry_that_another_writer_dropped_is_no_deletion_for_a_reader,
+    an_entry_that_another_writer_dropped_is_no_deletion_for_a_reader_who_names_it_again,
+    a_dropped_name_whose_object_is_deleted_as_well_goes,
     an_entry_that_was_dropped_while_its_writer_was_away_is_published_again,
     an_unlinked_open_file_keeps_its_bytes,
     a_renamed_file_that_was_read_in_part_keeps_its_bytes,
@@ -76,21 +77,44 @@ async fn w_19_an_entry_that_another_writer_dropped_is_published_again(world: Wor
     assert_eq!(world.peer().await.text("f").await, "ours");
 }
 
-async fn an_entry_that_another_writer_dropped_is_no_deletion_for_a_reader(world: World) {
+async fn an_entry_that_another_writer_dropped_is_no_deletion_for_a_reader_who_names_it_again(world: World) {
     let writer = world.peer().await;
     writer.write("f", "bytes");
     writer.push().await;
     let reader = world.peer().await;
     world.edit_index(|entries| drop(entries.remove("f"))).await;
-    for _ in 0..3 {
-        reader.pull().await;
-        assert_eq!(reader.files(), ["f"]);
-        world.clock.advance(Duration::from_secs(50));
-    }
-    reader.push().await;
-    assert_eq!(world.index_keys().await, [""; 0], "who did not write it does not publish it");
-    world.delete("f").await;
     reader.pull().await;
+    world.clock.advance(Duration::from_secs(50));
+    assert!(!reader.push().await.settled);
+    assert_eq!(world.index_keys().await, [""; 0], "somebody may be about to delete it");
+    world.clock.advance(Duration::from_secs(50));
+    reader.pull().await;
+    assert_eq!(reader.files(), ["f"]);
+    assert!(reader.push().await.settled);
+    assert_eq!(world.index_keys().await, ["f"]);
+}
+
+async fn a_dropped_name_whose_object_is_deleted_as_well_goes(world: World) {
+    let writer = world.peer().await;
+    for name in ["a", "b", "c"] {
+        writer.write(name, name);
+    }
+    writer.push().await;
+    let reader = world.peer().await;
+    world.edit_index(serde_json::Map::clear).await;
+    reader.pull().await;
+    for name in ["a", "b"] {
+        // As long as they go, somebody is at it.
+        world.clock.advance(Duration::from_secs(61));
+        world.delete(name).await;
+        reader.pull().await;
+        reader.push().await;
+        assert_eq!(world.index_keys().await, [""; 0]);
+    }
+    assert_eq!(reader.files(), ["c"]);
+    world.delete("c").await;
+    reader.pull().await;
+    assert!(reader.push().await.settled);
     assert_eq!(reader.files(), [""; 0], "without its object it is deleted");
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bayou::sync::{SyncError, describe};
 use bayou_test_server::{Action, Fault, Op, Refusal};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::peer::{LOCK, PeerOptions};
 use super::world::{INDEX, World, fixture};
@@ -26,6 +26,7 @@ on_both_stores!(
     a_damaged_index_is_an_error_with_its_place_and_nothing_is_written,
     a_damaged_index_takes_nothing_away_from_a_machine_that_runs,
     w_25_unsafe_keys_are_carried_through_every_commit,
+    shards_that_lost_their_meta_are_seen_by_a_process_that_knew_the_monolith,
     a_sharded_bucket_that_misses_a_shard_is_not_shown_in_part,
 );
 
@@ -328,6 +329,19 @@ async fn w_17_shards_that_lost_their_meta_are_the_index_still(world: World) {
         assert!(meta["commitSeq"].as_u64().unwrap() > 1_000_000, "nobody remembers such a counter");
         assert_eq!(world.peer().await.files(), peer.files());
     }
+}
+
+async fn shards_that_lost_their_meta_are_seen_by_a_process_that_knew_the_monolith(world: World) {
+    let peer = world.peer().await;
+    peer.write("audit/a", "one");
+    assert!(peer.push().await.settled);
+    let (folder, _home) = peer.stop();
+    let entry = json!({"key": "audit/b", "size": 3, "lastModified": "2026-08-01T09:30:01.250Z"});
+    world.put_foreign("audit/b", "two").await;
+    let shard = json!({"version": 1, "entries": {"audit/b": entry}}).to_string();
+    world.put_foreign("_index/audit.json", shard).await;
+    let again = world.peer_with(PeerOptions { folder: Some(folder), ..PeerOptions::default() }).await;
+    assert_eq!(again.files(), ["audit/a", "audit/b"]);
 }
 
 async fn a_sharded_bucket_that_misses_a_shard_is_not_shown_in_part(world: World) {

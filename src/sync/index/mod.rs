@@ -18,11 +18,13 @@ use crate::model::timestamp::Timestamp;
 use crate::store::{ObjectStore, Version};
 
 mod admitted;
+mod copies;
 mod documents;
 mod listing;
 mod monolith;
 mod shard_writes;
 mod shards;
+mod unlisted;
 mod upkeep;
 
 pub use admitted::Admitted;
@@ -98,14 +100,23 @@ impl RemoteIndex {
             Some(ShardRole::Truth { .. }) => {
                 Self::fetch_shards(store, meta, (known, applied), is_wanted).await
             }
-            Some(ShardRole::Copies) => Self::fetch_monolith(store, meta).await,
+            Some(ShardRole::Copies) => Self::fetch_monolith(store, meta, known).await,
             None => Self::fetch_without_meta(store, meta, known).await,
         }
     }
 
-    async fn fetch_monolith(store: &dyn ObjectStore, meta: Option<MetaDocument>) -> Result<Fetched> {
+    async fn fetch_monolith(
+        store: &dyn ObjectStore,
+        meta: Option<MetaDocument>,
+        known: Option<Self>,
+    ) -> Result<Fetched> {
         let monolith = Monolith::fetch(store, INDEX_KEY).await?;
-        let index = monolith.map(|monolith| Self::of_monolith(monolith, meta));
+        let index = monolith.map(|mut monolith| {
+            if let Some(Self { layout: Documents::Monolith(known), .. }) = known {
+                monolith.known = known.known;
+            }
+            Self::of_monolith(monolith, meta)
+        });
         Ok(Fetched { index, changed: Some(Changed::everything()) })
     }
 
@@ -149,7 +160,7 @@ impl RemoteIndex {
             |known| matches!(known.layout, Documents::Monolith(monolith) if monolith.is_plain()),
         );
         if meta.is_none() && (knows_no_shards || documents::list_shards(store).await?.is_empty()) {
-            return Self::fetch_monolith(store, None).await;
+            return Self::fetch_monolith(store, None, None).await;
         }
         let (monolith, fetched) = tokio::try_join!(
             Monolith::fetch(store, INDEX_KEY),
@@ -160,7 +171,7 @@ impl RemoteIndex {
         };
         if shards.documents.is_empty() {
             // Nothing was ever sharded: a meta document of no use is all there is.
-            return Self::fetch_monolith(store, None).await;
+            return Self::fetch_monolith(store, None, None).await;
         }
         tracing::warn!(
             address = store.address(),
@@ -260,8 +271,7 @@ impl RemoteIndex {
     pub fn fingerprint(&self) -> Option<String> {
         match &self.layout {
             Documents::Monolith(monolith) => {
-                let version = monolith.version.as_ref().filter(|version| is_usable(version))?;
-                Some(version.as_str().to_owned())
+                monolith.version.as_ref().filter(|version| is_usable(version)).map(ToString::to_string)
             }
             Documents::Shards(shards) => (!shards.needs_repair()).then(|| shards.fingerprint().to_string()),
         }
@@ -275,11 +285,14 @@ impl RemoteIndex {
         }
     }
 
-    /// Returns whether it should be written although no entry changes: internal names were in
-    /// it, or its meta document is of no use.
+    /// Returns whether it should be written although no entry changes: it has internal names, its
+    /// meta document is of no use or forgot shards, or copies are not true.
     pub fn needs_repair(&self) -> bool {
-        let lost_meta = matches!(&self.layout, Documents::Shards(shards) if shards.needs_repair());
-        lost_meta || !self.scrubbed.is_empty()
+        match &self.layout {
+            _ if !self.scrubbed.is_empty() => true,
+            Documents::Monolith(monolith) => monolith.has_untrue_copies(),
+            Documents::Shards(shards) => shards.needs_repair() || shards.has_forgotten(),
+        }
     }
 
     /// Returns internal names that were in the documents and are left out.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::copies::KnownCopies;
 use crate::model::entry::Entry;
 use crate::model::index::{Damaged, INDEX_KEY, Index};
 use crate::model::key::{DataKey, ObjectKey};
@@ -32,7 +33,10 @@ pub(super) struct Monolith {
     pub copies_version: Option<Version>,
     /// Whether the document could not be read, so that this one is empty.
     pub is_damaged: bool,
-    touched: BTreeSet<String>,
+    /// Copies to be written with the next commit.
+    pub touched: BTreeSet<String>,
+    /// What is known of the copies.
+    pub known: KnownCopies,
 }
 
 impl Monolith {
@@ -57,14 +61,9 @@ impl Monolith {
 
     /// Returns a document that is not in the bucket yet.
     pub(super) fn unpublished(index: Index) -> Self {
-        Self {
-            index,
-            version: None,
-            copies: None,
-            copies_version: None,
-            is_damaged: false,
-            touched: BTreeSet::new(),
-        }
+        let (touched, known) = (BTreeSet::new(), KnownCopies::default());
+        let (copies, copies_version, is_damaged) = (None, None, false);
+        Self { index, version: None, copies, copies_version, is_damaged, touched, known }
     }
 
     /// Has every copy written with the next commit.
@@ -99,8 +98,9 @@ impl Monolith {
     /// none, if it was never published), then the copies of what was changed.
     pub(super) async fn publish(&mut self, store: &dyn ObjectStore, now: Timestamp) -> Result<()> {
         let failed = |failed| SyncError::store(format!("Writing the index of {}", store.address()))(failed);
+        let before = self.version.clone();
         self.write_document(store, INDEX_KEY, now).await.map_err(failed)?;
-        self.write_copies(store).await.map_err(failed)
+        self.write_copies(store, before).await.map_err(failed)
     }
 
     /// Writes the document alone, to a key.
@@ -118,7 +118,11 @@ impl Monolith {
         Ok(())
     }
 
-    async fn write_copies(&mut self, store: &dyn ObjectStore) -> std::result::Result<(), StoreError> {
+    async fn write_copies(
+        &mut self,
+        store: &dyn ObjectStore,
+        before: Option<Version>,
+    ) -> std::result::Result<(), StoreError> {
         let touched = std::mem::take(&mut self.touched);
         let Some(copies) = &self.copies else { return Ok(()) };
         let index = &self.index;
@@ -127,15 +131,18 @@ impl Monolith {
             let key = ObjectKey::new(shard_object(&partition));
             store.put(&key, shard.to_bytes().into(), &PutOptions::when(Condition::Always)).await.map(drop)
         };
-        stream::iter(touched).map(write).buffer_unordered(PARALLEL_COPIES).try_collect::<()>().await?;
+        let writes = stream::iter(touched.clone()).map(write);
+        writes.buffer_unordered(PARALLEL_COPIES).try_collect::<()>().await?;
         let partitions = self.partitions();
         if partitions == copies.partitions {
+            self.note_copies(&touched, before.as_ref());
             return Ok(());
         }
         let meta = Meta { role: ShardRole::Copies, partitions };
         let options = PutOptions::when(Condition::Always);
         let version = store.put(&ObjectKey::new(META_KEY), meta.to_bytes().into(), &options).await?;
         (self.copies, self.copies_version) = (Some(meta), Some(version));
+        self.note_copies(&touched, before.as_ref());
         Ok(())
     }
 

@@ -206,19 +206,6 @@ impl Shards {
         Ok(())
     }
 
-    /// Takes in a shard that no meta document lists: somebody left it behind, or wrote a meta
-    /// document that forgot it. Its entries count as far as their objects are there.
-    pub(super) async fn take_in(&mut self, store: &dyn ObjectStore, name: String) -> Result<()> {
-        let Some((mut shard, version)) = documents::read_shard(store, &name).await? else { return Ok(()) };
-        for key in shard.keys().map(str::to_owned).collect::<Vec<_>>() {
-            if documents::head(store, &key).await?.is_none() {
-                shard.remove(&key);
-            }
-        }
-        self.documents.insert(name, Document { version: Some(version), shard: Some(shard), touched: true });
-        Ok(())
-    }
-
     /// Returns the fingerprint of this state.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let listing = Listing {
@@ -308,7 +295,7 @@ impl Shards {
         self.loaded().map(|(_, shard)| shard.len()).sum::<usize>() + self.beside.index.len()
     }
 
-    /// Returns whether the meta document must be made anew.
+    /// Returns whether the meta document must be made anew: the state cannot be told from others.
     pub(super) fn needs_repair(&self) -> bool {
         self.repair
     }
@@ -333,11 +320,15 @@ impl Shards {
         )
     }
 
-    /// Returns whether the shard that holds a key (or would) was read.
+    /// Returns whether all that may hold a key was read, or enough to know its entry.
     pub(super) fn knows(&self, key: &str) -> bool {
+        if self.get(key).is_some() {
+            return true;
+        }
         let ruled = partition_key(key);
-        let document = ruled.as_ref().and_then(|name| self.documents.get(name));
-        document.is_none_or(|document| document.shard.is_some())
+        let is_read = |name: &String| self.documents.get(name).is_none_or(|one| one.shard.is_some());
+        ruled.as_ref().is_none_or(is_read)
+            && self.documents.keys().filter(|name| is_legacy(name)).all(is_read)
     }
 
     /// Removes entries of internal names and returns the names.
@@ -360,7 +351,7 @@ impl BesideTouched {
 }
 
 /// Returns whether swamp's rule does not give a shard this name (any more).
-fn is_legacy(name: &str) -> bool {
+pub(super) fn is_legacy(name: &str) -> bool {
     let folder = name.split_once("--").map(|(folder, _)| folder);
     !matches!(folder, Some("data" | "outputs" | "definitions-evaluated" | "workflow-runs"))
         && !matches!(

@@ -1,15 +1,12 @@
 //! What looking after the index needs to know of its documents.
 
-use std::collections::BTreeMap;
-
 use super::documents;
 use super::listing::Listing;
 use super::monolith::Monolith;
 use super::shards::{BESIDE_KEY, Document, Shards};
 use super::{Documents, RemoteIndex};
-use crate::model::entry::Entry;
 use crate::model::index::{INDEX_KEY, Index};
-use crate::model::shard::{META_KEY, Shard, ShardRole, partition_key, shard_object};
+use crate::model::shard::{META_KEY, Shard, ShardRole, shard_object};
 use crate::model::timestamp::Timestamp;
 use crate::store::ObjectStore;
 use crate::sync::error::{Result, SyncError};
@@ -46,6 +43,11 @@ impl RemoteIndex {
         shards.load_what_can_be_read(store).await?;
         let scrubbed = shards.scrub();
         Ok(Some(Self { layout: Documents::Shards(Box::new(shards)), scrubbed }))
+    }
+
+    /// Returns whether there are shards, or copies.
+    pub(in crate::sync) async fn has_shards(store: &dyn ObjectStore) -> Result<bool> {
+        Ok(!documents::list_shards(store).await?.is_empty())
     }
 
     /// Reads the monolith that is left beside shards.
@@ -88,15 +90,27 @@ impl RemoteIndex {
         Ok(())
     }
 
+    /// Looks at copies that may not be true any more.
+    pub(in crate::sync) async fn look_at_copies(&mut self, store: &dyn ObjectStore) -> Result<()> {
+        match &mut self.layout {
+            Documents::Monolith(monolith) => monolith.look_at_copies(store).await,
+            Documents::Shards(_) => Ok(()),
+        }
+    }
+
+    /// Takes in shards that swamp's meta documents forget. Who calls this holds the lock.
+    pub(in crate::sync) async fn take_in_forgotten(&mut self, store: &dyn ObjectStore) -> Result<()> {
+        match &mut self.layout {
+            Documents::Monolith(_) => Ok(()),
+            Documents::Shards(shards) => shards.take_in_forgotten(store).await,
+        }
+    }
+
     /// Takes in what shards hold that no meta document lists, and marks all copies to be written.
     pub(in crate::sync) async fn take_in_unlisted(&mut self, store: &dyn ObjectStore) -> Result<()> {
         match &mut self.layout {
             Documents::Monolith(monolith) => monolith.touch_copies(),
-            Documents::Shards(shards) => {
-                for name in std::mem::take(&mut shards.unlisted) {
-                    shards.take_in(store, name).await?;
-                }
-            }
+            Documents::Shards(shards) => shards.take_in_unlisted(store).await?,
         }
         Ok(())
     }
@@ -170,26 +184,16 @@ impl Shards {
     }
 }
 
-/// Returns the names of copies that say something else than the monolith.
+/// Returns the keys of copies that say something else than the monolith.
 async fn untrue_copies(store: &dyn ObjectStore, monolith: &Monolith) -> Result<Vec<String>> {
     let Some(copies) = monolith.copies.as_ref().filter(|meta| meta.role == ShardRole::Copies) else {
         return Ok(Vec::new());
     };
     let mut untrue = Vec::new();
     for name in &copies.partitions {
-        let truth = monolith.index.shard_of(|key| partition_key(key).as_deref() == Some(&**name));
-        let copy = match documents::read_shard(store, name).await {
-            Ok(copy) => copy.map(|(shard, _)| shard),
-            Err(SyncError::DamagedShard { .. }) => None,
-            Err(failed) => return Err(failed),
-        };
-        if copy.is_none_or(|copy| by_key(&copy) != by_key(&truth)) {
+        if !monolith.has_true_copy(store, name).await? {
             untrue.push(shard_object(name));
         }
     }
     Ok(untrue)
-}
-
-fn by_key(shard: &Shard) -> BTreeMap<&str, Entry> {
-    shard.entries().collect()
 }

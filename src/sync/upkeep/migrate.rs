@@ -4,6 +4,7 @@ use super::{Damage, Upkeep};
 use crate::model::timestamp::Timestamp;
 use crate::sync::error::{Result, SyncError};
 use crate::sync::index::Layout;
+use crate::sync::old_monolith;
 
 /// What a migration came to.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -40,7 +41,7 @@ impl Upkeep {
         lock.check().await?;
         let now = Timestamp::from(self.clock.now());
         shards.publish(&*self.store, now, &lock).await?;
-        let monolith_is_empty = self.neutralise_monolith(&mut shards, now).await?;
+        let monolith_is_empty = old_monolith::neutralise(&*self.store, &mut shards, now).await?;
         let (_, count, commit_seq) = shards.describe();
         Ok(Migrated {
             source: address,

@@ -16,7 +16,6 @@ use crate::os::clock::SharedClock;
 use crate::store::{Listed, SharedStore};
 
 mod migrate;
-mod monolith;
 mod repair;
 mod survey;
 

@@ -11,8 +11,9 @@ use crate::store::ObjectMeta;
 use crate::sync::discover;
 use crate::sync::entries::entry_of_object;
 use crate::sync::error::{Result, SyncError};
-use crate::sync::index::RemoteIndex;
+use crate::sync::index::{Layout, RemoteIndex};
 use crate::sync::lock::Held;
+use crate::sync::old_monolith;
 
 /// How many objects are asked for at once.
 const PARALLEL_HEADS: usize = 32;
@@ -59,7 +60,10 @@ impl Upkeep {
             let of = |finding: &&Finding| finding.problem == problem;
             survey.findings.iter().filter(of).flat_map(|finding| finding.names.clone()).collect::<Vec<_>>()
         };
-        if survey.findings.iter().all(|finding| !finding.problem.is_repairable()) {
+        // One that says what the shards say now misleads as soon as they change.
+        let is_frozen =
+            index.layout() == Layout::Shards && old_monolith::can_be_emptied(&*self.store).await?;
+        if !is_frozen && survey.findings.iter().all(|finding| !finding.problem.is_repairable()) {
             return Ok(survey);
         }
         index.take_in_unlisted(&*self.store).await?;
@@ -72,8 +76,8 @@ impl Upkeep {
             lock.check().await?;
             index.publish(&*self.store, now, lock).await?;
         }
-        if !named(Problem::MisleadingMonolith).is_empty() {
-            self.neutralise_monolith(&mut index, now).await?;
+        if is_frozen || !named(Problem::MisleadingMonolith).is_empty() {
+            old_monolith::neutralise(&*self.store, &mut index, now).await?;
         }
         Ok(survey)
     }

@@ -8,6 +8,7 @@ use crate::store::Listed;
 use crate::sync::LINGER;
 use crate::sync::error::{Result, SyncError};
 use crate::sync::index::{Layout, RemoteIndex};
+use crate::sync::old_monolith;
 
 /// What is in an index.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -168,7 +169,7 @@ impl Upkeep {
             found.look_at_entries(index, objects);
             found.add(Problem::Internal, index.scrubbed().to_vec());
             index.look_at_documents(&*self.store, |problem, names| found.add(problem, names)).await?;
-            if index.layout() == Layout::Shards && self.monolith_misleads(index).await? {
+            if index.layout() == Layout::Shards && old_monolith::misleads(&*self.store, index).await? {
                 found.add(Problem::MisleadingMonolith, vec![crate::model::index::INDEX_KEY.to_owned()]);
             }
         }
