@@ -70,11 +70,6 @@ impl Ledger {
         self.deeds.get(key).is_some_and(|left| left.as_ref() == object)
     }
 
-    /// Returns what swamp last put under a key, unless it deleted it since.
-    pub(crate) fn last_put(&self, key: &str) -> Option<&str> {
-        self.deeds.get(key)?.as_deref()
-    }
-
     pub(crate) fn note(&mut self, text: String) {
         self.story.push(text);
     }
@@ -91,7 +86,7 @@ impl Ledger {
 
     /// Returns what happened, the last part of it if that is long.
     pub(crate) fn story(&self) -> String {
-        const LAST: usize = 1_000;
+        const LAST: usize = 10_000;
         self.story[self.story.len().saturating_sub(LAST)..].join("\n")
     }
 }

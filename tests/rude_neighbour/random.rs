@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bayou::sync::SyncReport;
 use serde_json::{Value, json};
 
 use crate::dice::Dice;
@@ -32,6 +33,14 @@ struct Village {
     ledger: Ledger,
 }
 
+/// What a machine does when it is left alone.
+#[derive(Debug, Clone, Copy)]
+enum Doing {
+    Pull,
+    Push,
+    Rest,
+}
+
 /// What the bucket is when everybody moves in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ground {
@@ -59,6 +68,8 @@ impl Ground {
         if self == Self::Legacy {
             leave_legacy_shard(world).await;
         }
+        // Whoever goes on with bayou then has it see to the old monolith.
+        verdict::upkeep(world).repair().await.unwrap();
     }
 }
 
@@ -127,15 +138,19 @@ impl Village {
         }
     }
 
-    /// The neighbour goes home; everybody else pulls and pushes until nothing is left to do.
+    /// The neighbour goes home; everybody else pulls and pushes until nothing is left to do. Then
+    /// somebody new reads all there is.
     async fn come_to_rest(&mut self) {
         self.neighbour.finish(&mut self.ledger).await;
         self.ledger.note("The neighbour goes home".to_owned());
         self.sync_all().await;
         for machine in &self.ours {
-            // Who reads an object that is ahead of its entry has the next commit bring it up.
             machine.read_all().await;
         }
+        let newcomer = Ours::new(MACHINES, &self.world).await;
+        // Who reads an object that is ahead of its entry, or finds none, has the index say so.
+        newcomer.read_all().await;
+        self.ours.push(newcomer);
         self.sync_all().await;
     }
 
@@ -143,15 +158,41 @@ impl Village {
         for _ in 0..4 {
             for machine in &self.ours {
                 let sync = &machine.peer().sync;
-                for outcome in [sync.pull().await, sync.push().await] {
+                for doing in [Doing::Pull, Doing::Push, Doing::Rest] {
+                    let outcome = match doing {
+                        Doing::Pull => sync.pull().await,
+                        Doing::Push => sync.push().await,
+                        Doing::Rest => sync.rest().await.map(|()| SyncReport::default()),
+                    };
                     let report = outcome.unwrap_or_else(|failed| {
                         panic!("{}\n{}", bayou::sync::describe(&failed), self.story())
                     });
-                    self.ledger.note(format!("{} syncs: {report:?}, {:?}", machine.name(), machine.writes()));
+                    self.ledger.note(format!(
+                        "{} {doing:?}: {report:?}, {:?}",
+                        machine.name(),
+                        machine.writes()
+                    ));
+                    // Time stands still: who waits for the lock would wait for ever.
+                    sync.lock().idle().await;
                 }
             }
             self.world.clock.advance(LINGER);
         }
+    }
+
+    /// What swamp put and never named is all that may be left to do, and a repair names it.
+    async fn judge(&mut self) {
+        self.check(verdict::Swamp::LeftUnnamed).await;
+        verdict::upkeep(&self.world).repair().await.unwrap();
+        self.ledger.note("The index is repaired".to_owned());
+        self.sync_all().await;
+        self.check(verdict::Swamp::LeftNothing).await;
+    }
+
+    async fn check(&self, swamp: verdict::Swamp) {
+        let peers = self.ours.iter().map(Ours::peer).collect::<Vec<_>>();
+        let faults = verdict::faults(&self.world, &peers, &self.ledger, swamp).await;
+        assert!(faults.is_empty(), "{swamp:?}\n{}\n{}", faults.join("\n"), self.story());
     }
 
     fn story(&self) -> String {
@@ -168,9 +209,7 @@ async fn play(world: World, ground: Ground, steps: u64) {
         village.step().await;
     }
     village.come_to_rest().await;
-    let peers = village.ours.iter().map(Ours::peer).collect::<Vec<_>>();
-    let faults = verdict::faults(&village.world, &peers, &village.ledger).await;
-    assert!(faults.is_empty(), "{}\n{}", faults.join("\n"), village.story());
+    village.judge().await;
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -184,7 +223,7 @@ async fn nothing_is_lost_beside_swamp_in_a_folder() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_beside_swamp_on_s3() {
-    play(World::s3().await, Ground::Empty, MANY).await;
+    play(World::s3().await, Ground::Empty, FEW).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -194,10 +233,15 @@ async fn nothing_is_lost_among_shards_in_a_folder() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_among_shards_on_s3() {
-    play(World::s3().await, Ground::Sharded, MANY).await;
+    play(World::s3().await, Ground::Sharded, FEW).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_among_shards_of_an_older_rule() {
+async fn nothing_is_lost_among_shards_of_an_older_rule_in_a_folder() {
     play(World::folder().await, Ground::Legacy, FEW).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_among_shards_of_an_older_rule_on_s3() {
+    play(World::s3().await, Ground::Legacy, FEW).await;
 }

@@ -1,32 +1,74 @@
 //! What must be true of the bucket and of every machine in the end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bayou::model::content_hash::ContentHash;
+use bayou::model::lock_name::LockName;
+use bayou::os::clock::SystemClock;
+use bayou::sync::lock::{BucketLock, LockOptions};
+use bayou::sync::upkeep::{Finding, Problem, Upkeep};
 use serde_json::Value;
 
 use crate::ledger::Ledger;
 use crate::peer::Peer;
 use crate::world::World;
 
+/// What swamp may have left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Swamp {
+    /// Objects that it put and never named: who has not seen the name cannot know of them.
+    LeftUnnamed,
+    /// Nothing any more.
+    LeftNothing,
+}
+
 /// Returns all that is wrong.
-pub(crate) async fn faults(world: &World, peers: &[&Peer], ledger: &Ledger) -> Vec<String> {
+pub(crate) async fn faults(world: &World, peers: &[&Peer], ledger: &Ledger, swamp: Swamp) -> Vec<String> {
     let objects = objects(world).await;
     let (entries, mut faults) = entries(world).await;
     faults.extend(lost(&objects, &entries, ledger));
-    faults.extend(untrue(&objects, &entries, ledger));
+    faults.extend(untrue(&objects, &entries));
+    let named: Vec<_> = entries.keys().cloned().collect();
     for (at, peer) in peers.iter().enumerate() {
-        let seen: BTreeSet<String> = peer.files().into_iter().collect();
-        // It may see more: what swamp put there and never named stays where it was known.
-        let hidden: Vec<_> = entries.keys().filter(|key| !seen.contains(*key)).collect();
-        if !hidden.is_empty() {
-            faults.push(format!("Machine {at} does not see {hidden:?}"));
+        let seen = peer.files();
+        if seen != named {
+            faults.push(differences(at, &seen, &named));
         }
         if !peer.pending().is_empty() {
             faults.push(format!("Machine {at} has not pushed {:?}", peer.pending()));
         }
+        if !peer.is_clean() {
+            faults.push(format!("Machine {at} is not settled"));
+        }
     }
+    let survey = upkeep(world).verify().await.unwrap();
+    let is_excused = |found: &Finding| {
+        let is_swamps = |key: &String| ledger.is_as_swamp_left_it(key, objects.get(key));
+        swamp == Swamp::LeftUnnamed
+            && found.problem == Problem::Unindexed
+            && found.names.iter().all(is_swamps)
+    };
+    let wrong = survey.findings.iter().filter(|found| !is_excused(found));
+    faults.extend(wrong.map(|found| format!("verify: {found:?}")));
     faults
+}
+
+/// Returns what `bayou index` works with.
+pub(crate) fn upkeep(world: &World) -> Upkeep {
+    let (store, clock) = (&world.bucket, SystemClock::shared());
+    let key = LockName::of_bucket(None).key();
+    let options = LockOptions::default();
+    let lock = BucketLock::new(Arc::clone(store), key, Arc::clone(&clock), world.conditions, options);
+    Upkeep::new(Arc::clone(store), lock, clock)
+}
+
+fn differences(machine: usize, seen: &[String], named: &[String]) -> String {
+    let only = |these: &[String], those: &[String]| {
+        these.iter().filter(|one| !those.contains(one)).cloned().collect::<Vec<_>>()
+    };
+    let (more, less) = (only(seen, named), only(named, seen));
+    format!("Machine {machine} sees {more:?} that no entry names, and does not see {less:?}")
 }
 
 /// Contents that nobody gave up and that are not there.
@@ -44,23 +86,10 @@ fn lost(
     ours.chain(theirs).collect()
 }
 
-/// Entries that do not say the truth of their objects, unless swamp put or deleted an object
-/// and never got around to its entry.
-fn untrue(
-    objects: &BTreeMap<String, String>,
-    entries: &BTreeMap<String, Value>,
-    ledger: &Ledger,
-) -> Vec<String> {
+/// Entries that do not say the truth of their objects.
+fn untrue(objects: &BTreeMap<String, String>, entries: &BTreeMap<String, Value>) -> Vec<String> {
     let check = |(key, entry): (&String, &Value)| {
-        let object = objects.get(key);
-        if ledger.is_as_swamp_left_it(key, object) {
-            return None;
-        }
-        let Some(text) = object else {
-            // Swamp put the bytes again that we were deleting, and named them when they were gone.
-            let is_swamps = ledger.last_put(key).is_some_and(|put| entry["sha256"] == hash_of(put));
-            return (!is_swamps).then(|| format!("{key} is named and is not there"));
-        };
+        let Some(text) = objects.get(key) else { return Some(format!("{key} is named and is not there")) };
         let hash = hash_of(text);
         let lies = entry["size"] != text.len() || entry["sha256"].as_str().is_some_and(|said| said != hash);
         lies.then(|| format!("{key} is {text} and not {entry}"))
