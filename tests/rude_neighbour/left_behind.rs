@@ -21,6 +21,7 @@ on_both_stores!(
     attributes_of_what_was_replaced_and_deleted_go_with_the_entry,
     a_repair_removes_entries_whose_objects_are_gone,
     a_shard_of_an_older_rule_settles_after_a_restart,
+    what_two_shards_name_is_what_todays_shard_says,
     a_shard_of_an_older_rule_that_swamp_forgot_goes_and_its_entries_stay,
     copies_that_swamp_left_behind_are_made_true_once,
     an_old_monolith_that_swamp_wrote_over_misleads_nobody,
@@ -151,6 +152,21 @@ async fn a_shard_of_an_older_rule_settles_after_a_restart(world: Arc<World>) {
     again.remove("audit/b");
     assert!(again.push().await.settled);
     assert_eq!(again.files(), [KEY, OLD]);
+}
+
+async fn what_two_shards_name_is_what_todays_shard_says(world: Arc<World>) {
+    let names = ["audit", "workflows-evaluated", "workflows-evaluated--old"];
+    let newer = json!({"key": OLD, "size": 3, "lastModified": "2026-09-01T09:30:01.250Z"});
+    let shard = json!({"version": 1, "entries": {OLD: newer}}).to_string();
+    world.put_foreign("_index/workflows-evaluated.json", shard).await;
+    with_old_shard(&world, &names).await;
+    let peer = world.peer().await;
+    assert!(peer.push().await.settled);
+    let (folder, _home) = peer.stop();
+    // It reads the shard that it changes, and the one of the older rule, and not today's.
+    let again = world.peer_with(PeerOptions { folder: Some(folder), ..PeerOptions::default() }).await;
+    again.write(KEY, "two");
+    assert!(again.push().await.settled);
 }
 
 async fn a_shard_of_an_older_rule_that_swamp_forgot_goes_and_its_entries_stay(world: Arc<World>) {

@@ -166,7 +166,12 @@ impl Ours {
     pub(crate) async fn advance(&self, requests: usize, errand: &mut Errand<'_>) -> Option<String> {
         let advanced = self.pace.advance(requests, errand.as_mut());
         // Who waits for the clock, or for a lock, does not get stuck at the gate.
-        let outcome = tokio::time::timeout(PATIENCE, advanced).await.ok().flatten()?;
+        let advanced = tokio::time::timeout(PATIENCE, advanced).await.ok().flatten();
+        let outcome = match advanced {
+            Some(outcome) => outcome,
+            // Nobody else may be at the bucket while a request is on its way.
+            None => self.pace.stand_still(errand.as_mut()).await?,
+        };
         self.pace.open();
         Some(outcome.unwrap_or_else(|failed| describe(&failed)))
     }

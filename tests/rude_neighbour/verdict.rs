@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bayou::cache::rows::Remote;
+use bayou::model::compare::{Comparison, compare};
 use bayou::model::content_hash::ContentHash;
+use bayou::model::entry::Entry;
 use bayou::model::lock_name::LockName;
 use bayou::os::clock::SystemClock;
 use bayou::sync::lock::{BucketLock, LockOptions};
@@ -39,7 +42,7 @@ pub(crate) async fn faults(world: &World, peers: &[&Peer], ledger: &Ledger, swam
             faults.push(format!("Machine {at} has not pushed {:?}", peer.pending()));
         }
         if !peer.is_clean() {
-            faults.push(format!("Machine {at} is not settled"));
+            faults.push(format!("Machine {at} is not settled: {:?}", comparison(world, peer).await));
         }
     }
     let survey = upkeep(world).verify().await.unwrap();
@@ -61,6 +64,22 @@ pub(crate) fn upkeep(world: &World) -> Upkeep {
     let options = LockOptions::default();
     let lock = BucketLock::new(Arc::clone(store), key, Arc::clone(&clock), world.conditions, options);
     Upkeep::new(Arc::clone(store), lock, clock)
+}
+
+/// Compares what a machine knows with what the index says; tells both of what differs.
+async fn comparison(world: &World, peer: &Peer) -> (Comparison, Vec<String>) {
+    let entries = upkeep(world).entries(&[]).await.unwrap();
+    let identity =
+        |entry: &Entry| Remote::of_entry(entry).map(|remote| remote.identity()).unwrap_or_default();
+    let said = entries.iter().map(|(key, entry)| (key.as_str(), identity(entry)));
+    let comparison = compare(peer.cache.known_identities(), said);
+    let is_differing = |(key, _): &&(String, Entry)| comparison.differing().contains(key);
+    let tell = |(key, entry): &(String, Entry)| {
+        let name = peer.cache.file_state(key).map(|state| state.name);
+        format!("{key}: {name:?} and {entry:?}")
+    };
+    let told = entries.iter().filter(is_differing).map(tell).collect();
+    (comparison, told)
 }
 
 fn differences(machine: usize, seen: &[String], named: &[String]) -> String {

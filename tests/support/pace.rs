@@ -67,6 +67,29 @@ impl Pace {
         .await
     }
 
+    /// Lets nothing pass any more and returns when what is under way is answered; returns what
+    /// came of the work if it is done.
+    pub(crate) async fn stand_still<T>(
+        &self,
+        mut work: Pin<&mut (impl Future<Output = T> + ?Sized)>,
+    ) -> Option<T> {
+        self.set(Some(0));
+        let mut moved = pin!(self.moved.notified());
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(done));
+            }
+            while self.state.lock().under_way > 0 {
+                if moved.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                moved.set(self.moved.notified());
+            }
+            Poll::Ready(None)
+        })
+        .await
+    }
+
     /// Returns when a request may be sent.
     pub(crate) async fn pass(&self) -> Passed<'_> {
         loop {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a check that cannot be made has failed")]
 
 #[path = "../support/pace.rs"]
+#[expect(dead_code, reason = "no machine of ours is stopped here")]
 mod pace;
 #[path = "../support/peer.rs"]
 #[expect(dead_code, reason = "no peer of ours takes part here")]

@@ -223,6 +223,13 @@ impl Shards {
         self.documents.iter().filter_map(|(name, one)| Some((name.as_str(), one.shard.as_ref()?)))
     }
 
+    /// Returns whether the shard that swamp's rule names for a key is there and was not read: what
+    /// another says of the key may be older.
+    fn is_unread(&self, key: &str) -> bool {
+        let ruled = partition_key(key).and_then(|name| self.documents.get(&name));
+        ruled.is_some_and(|document| document.shard.is_none())
+    }
+
     /// Returns the shard that holds a key: the one that swamp's rule names, or whichever does.
     fn holder_of(&self, key: &str) -> Option<(&str, &Shard)> {
         let holds = |name: &str| {
@@ -230,6 +237,9 @@ impl Shards {
             let shard = document.shard.as_ref().filter(|shard| shard.has(key))?;
             Some((name.as_str(), shard))
         };
+        if self.is_unread(key) {
+            return None;
+        }
         partition_key(key).and_then(|name| holds(&name)).or_else(|| holds(self.displaced.get(key)?))
     }
 
@@ -322,13 +332,9 @@ impl Shards {
 
     /// Returns whether all that may hold a key was read, or enough to know its entry.
     pub(super) fn knows(&self, key: &str) -> bool {
-        if self.get(key).is_some() {
-            return true;
-        }
-        let ruled = partition_key(key);
         let is_read = |name: &String| self.documents.get(name).is_none_or(|one| one.shard.is_some());
-        ruled.as_ref().is_none_or(is_read)
-            && self.documents.keys().filter(|name| is_legacy(name)).all(is_read)
+        !self.is_unread(key)
+            && (self.get(key).is_some() || self.documents.keys().filter(|name| is_legacy(name)).all(is_read))
     }
 
     /// Removes entries of internal names and returns the names.
