@@ -183,7 +183,7 @@ impl Village {
     /// What swamp put and never named is all that may be left to do, and a repair names it.
     async fn judge(&mut self) {
         self.check(verdict::Swamp::LeftUnnamed).await;
-        verdict::upkeep(&self.world).repair().await.unwrap();
+        verdict::repair(&self.world).await;
         self.ledger.note("The index is repaired".to_owned());
         self.sync_all().await;
         self.check(verdict::Swamp::LeftNothing).await;

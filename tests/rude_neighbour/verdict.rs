@@ -48,13 +48,21 @@ pub(crate) async fn faults(world: &World, peers: &[&Peer], ledger: &Ledger, swam
     let survey = upkeep(world).verify().await.unwrap();
     let is_excused = |found: &Finding| {
         let is_swamps = |key: &String| ledger.is_as_swamp_left_it(key, objects.get(key));
-        swamp == Swamp::LeftUnnamed
-            && found.problem == Problem::Unindexed
-            && found.names.iter().all(is_swamps)
+        let is_unnamed = matches!(found.problem, Problem::Unindexed | Problem::New);
+        swamp == Swamp::LeftUnnamed && is_unnamed && found.names.iter().all(is_swamps)
     };
     let wrong = survey.findings.iter().filter(|found| !is_excused(found));
     faults.extend(wrong.map(|found| format!("verify: {found:?}")));
     faults
+}
+
+/// Repairs the index, as a person does some time after swamp went home.
+pub(crate) async fn repair(world: &World) {
+    let found = upkeep(world).verify().await.unwrap().findings;
+    for new in found.iter().filter(|found| found.problem == Problem::New).flat_map(|found| &found.names) {
+        world.rest(new);
+    }
+    upkeep(world).repair().await.unwrap();
 }
 
 /// Returns what `bayou index` works with.
