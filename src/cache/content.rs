@@ -246,22 +246,6 @@ impl ContentState {
         Ok(filled)
     }
 
-    /// Gives up what is known to be durable, unless that is all there is: these bytes are
-    /// about to be in the bucket, and an older, shorter file must never be pushed over them.
-    pub(super) fn outgrow_durable_point(&mut self) -> bool {
-        self.point = self.point.filter(|&point| point >= self.len);
-        let outgrown = self.row.durable_len.is_some_and(|durable| durable < self.len);
-        if outgrown {
-            self.row.durable_len = None;
-        }
-        outgrown
-    }
-
-    /// Returns whether bytes that a durable point covered would change.
-    pub(super) fn overwrites_durable(&self, offset: u64) -> bool {
-        !self.row.overwriting && self.row.durable_len.is_some_and(|durable| offset < durable)
-    }
-
     /// Writes bytes; returns the part that became present below the fill limit, if any did.
     pub(super) fn write(
         &mut self,
@@ -272,26 +256,33 @@ impl ContentState {
     ) -> Result<Option<Range<u64>>> {
         let file = self.file(path)?;
         let end = offset + bytes.len() as u64;
-        self.point_spoiled |= self.point.is_some_and(|point| offset < point);
+        self.spoil_point(offset);
         if let Err(failed) = file.write_all_at(bytes, offset) {
             // A part of it may be there: the length says how much.
             self.len = file.metadata().map_or(self.len, |meta| meta.len());
             return Err(CacheError::io("Writing", path)(failed));
         }
-        self.sparse |= offset > self.len;
+        let is_sparse = offset > self.len;
         self.len = self.len.max(end);
-        let noted = offset..end.min(self.row.fill_limit);
+        Ok(self.became_present(offset..end, is_sparse))
+    }
+
+    /// Notes that a range was changed here; returns the part that became present below the fill
+    /// limit, if any did.
+    pub(super) fn became_present(&mut self, range: Range<u64>, is_sparse: bool) -> Option<Range<u64>> {
+        self.sparse |= is_sparse;
+        let noted = range.start..range.end.min(self.row.fill_limit);
         if noted.start >= noted.end || self.row.present.covers(noted.clone()) {
-            return Ok(None);
+            return None;
         }
         self.row.present.insert(noted.clone());
-        Ok(Some(noted))
+        Some(noted)
     }
 
     /// Cuts or extends the file.
     pub(super) fn truncate(&mut self, _token: &ChangeToken, path: &FsPath, len: u64) -> Result<()> {
         let file = self.file(path)?;
-        self.point_spoiled |= self.point.is_some_and(|point| len < point);
+        self.spoil_point(len);
         file.set_len(len).map_err(CacheError::io("Truncating", path))?;
         self.row.fill_limit = self.row.fill_limit.min(len);
         self.row.present.cut_from(self.row.fill_limit);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Cache;
-use super::content::Content;
+use super::content::{Content, ContentState};
 use super::error::{CacheError, Result};
 use super::rows::{Ino, RowOp};
 use crate::os::crash_point::{Step, reached};
@@ -112,5 +112,28 @@ impl Cache {
         let row = state.row.clone();
         self.catalog.note(&[RowOp::Content(content.id.clone(), Box::new(row))])?;
         Ok(true)
+    }
+}
+
+impl ContentState {
+    /// Gives up what is known to be durable, unless that is all there is: these bytes are
+    /// about to be in the bucket, and an older, shorter file must never be pushed over them.
+    pub(super) fn outgrow_durable_point(&mut self) -> bool {
+        self.point = self.point.filter(|&point| point >= self.len);
+        let outgrown = self.row.durable_len.is_some_and(|durable| durable < self.len);
+        if outgrown {
+            self.row.durable_len = None;
+        }
+        outgrown
+    }
+
+    /// Returns whether bytes that a durable point covered would change.
+    pub(super) fn overwrites_durable(&self, offset: u64) -> bool {
+        !self.row.overwriting && self.row.durable_len.is_some_and(|durable| offset < durable)
+    }
+
+    /// Notes that bytes from `offset` on change while a durable point may be made.
+    pub(super) fn spoil_point(&mut self, offset: u64) {
+        self.point_spoiled |= self.point.is_some_and(|point| offset < point);
     }
 }

@@ -5,6 +5,7 @@
 //! file and notes the extent. Reads of what is absent say what must be fetched.
 
 use std::ops::Range;
+use std::path::Path as FsPath;
 use std::sync::Arc;
 
 use super::Cache;
@@ -100,6 +101,17 @@ impl Cache {
             return Ok(());
         }
         self.make_room(bytes.len() as u64)?;
+        self.change_content(ino, offset, |state, token, path| state.write(token, path, offset, bytes))
+    }
+
+    /// Changes bytes of a file from `offset` on, as soon as nobody else is at its content; the
+    /// change says which became present.
+    pub(super) fn change_content(
+        &self,
+        ino: Ino,
+        offset: u64,
+        mut change: impl FnMut(&mut ContentState, &ChangeToken, &FsPath) -> Result<Option<Range<u64>>>,
+    ) -> Result<()> {
         for _ in 0..MOST_TRIES {
             self.bring_back(ino)?;
             let token = self.token_for(ino)?;
@@ -108,7 +120,7 @@ impl Cache {
             if !self.note_changing(ino, &content, &mut state, offset)? {
                 continue;
             }
-            let written = state.write(&token, content.path(), offset, bytes);
+            let written = change(&mut state, &token, content.path());
             reached(Step::ContentWritten);
             let extent = written.as_ref().ok().and_then(Clone::clone);
             let noted = self.note_presence(&content, &mut state, extent);

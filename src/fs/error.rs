@@ -21,12 +21,18 @@ pub enum FsError {
     /// The name asked for cannot be a key, so no file has it.
     #[error("No file can have this name")]
     NeverExists,
-    /// The bucket has nothing like it.
-    #[error("{0} cannot be kept in a bucket")]
-    NotPermitted(&'static str),
     /// The request is one we do not know, or contradicts itself.
     #[error("{0} is not possible")]
     Invalid(&'static str),
+    /// The file would be longer than a file can be.
+    #[error("The file would be too large")]
+    TooLarge,
+    /// There is no data, or no hole, behind the offset.
+    #[error("The offset is behind the end")]
+    BehindEnd,
+    /// The request is one that this filesystem does not have.
+    #[error("{0} is not supported")]
+    Unsupported(&'static str),
     /// Extended attributes outside of `user.` are not kept.
     #[error("Attribute {0:?} cannot be kept; only `user.` attributes can")]
     ForeignAttribute(String),
@@ -50,8 +56,10 @@ impl FsError {
             Self::NameTooLong
             | Self::NotUtf8
             | Self::NeverExists
-            | Self::NotPermitted(_)
             | Self::Invalid(_)
+            | Self::TooLarge
+            | Self::BehindEnd
+            | Self::Unsupported(_)
             | Self::ForeignAttribute(_)
             | Self::ReadOnlyAttribute(_)
             | Self::BufferTooSmall => false,

@@ -15,7 +15,7 @@ use super::name;
 use crate::cache::attributes::SetAttr;
 use crate::cache::content::ReadOutcome;
 use crate::cache::file::Access;
-use crate::cache::{CacheError, Ino};
+use crate::cache::{self, CacheError, Ino};
 use crate::sync::describe;
 
 /// An open file, as the kernel is told of it.
@@ -112,6 +112,11 @@ impl Front {
 
     /// Writes when what is dirty has been pushed: it can be dropped from the cache then.
     pub(super) async fn write_after_push(&self, ino: Ino, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.after_push(|| self.cache.write(ino, offset, bytes)).await
+    }
+
+    /// Does what the cache has no room for when what is dirty has been pushed.
+    pub(super) async fn after_push(&self, mut attempt: impl FnMut() -> cache::Result<()>) -> Result<()> {
         for _ in 1..MOST_PUSHES {
             if let Err(failed) = self.sync.push_pending().await {
                 tracing::warn!(
@@ -120,13 +125,13 @@ impl Front {
                 );
                 break;
             }
-            match self.cache.write(ino, offset, bytes) {
+            match attempt() {
                 // Another writer was faster.
                 Err(CacheError::Full { .. }) => {}
-                written => return Ok(written?),
+                done => return Ok(done?),
             }
         }
-        Ok(self.cache.write(ino, offset, bytes)?)
+        Ok(attempt()?)
     }
 
     /// Reads, fetching first what is absent.

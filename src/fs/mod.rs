@@ -16,6 +16,7 @@ mod file_io;
 pub mod front;
 mod fuse;
 mod fusermount;
+mod holes;
 pub mod invalidate;
 mod lookup;
 pub mod mount;

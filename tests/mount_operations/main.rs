@@ -5,6 +5,7 @@
 mod attributes;
 mod content;
 mod durability;
+mod holes;
 mod links;
 mod machine;
 mod model;

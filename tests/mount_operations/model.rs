@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use bayou::cache::listing::EntryKind;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, FallocateFlags, RenameFlags, renameat_with};
 
 use super::world::{Step, World};
 
@@ -22,6 +22,15 @@ const MAX_WRITE: u64 = 100_000;
 const KEPT_OPEN: usize = 4;
 /// How many mounts are tried at once where syncs and calls are to meet.
 const AT_ONCE: usize = 4;
+
+/// What a range of a file is made: there, or zeros.
+const FALLOCATES: [FallocateFlags; 5] = [
+    FallocateFlags::empty(),
+    FallocateFlags::KEEP_SIZE,
+    FallocateFlags::PUNCH_HOLE.union(FallocateFlags::KEEP_SIZE),
+    FallocateFlags::ZERO_RANGE,
+    FallocateFlags::ZERO_RANGE.union(FallocateFlags::KEEP_SIZE),
+];
 
 /// Draws the same numbers for the same seed.
 struct Dice(u64);
@@ -46,6 +55,10 @@ enum Call {
     RemoveFolder(&'static str),
     Rename(&'static str, &'static str),
     RenameNoReplace(&'static str, &'static str),
+    Exchange(&'static str, &'static str),
+    Link(&'static str, &'static str),
+    Fallocate(&'static str, u64, u64, FallocateFlags),
+    CopyRange(&'static str, u64, u64, u64),
     SetMode(&'static str, u32),
     WriteAt(&'static str, u64, u64, u8),
     Cut(&'static str, u64),
@@ -61,7 +74,7 @@ enum Call {
 fn draw(dice: &mut Dice) -> Call {
     let (name, kept) = (dice.name(), dice.below(KEPT_OPEN as u64) as usize);
     let (at, len, byte) = (dice.below(MAX_OFFSET), 1 + dice.below(MAX_WRITE), dice.below(256) as u8);
-    match dice.below(30) {
+    match dice.below(37) {
         0..4 => Call::Create(name),
         4..7 => Call::Folder(name),
         7 => Call::Symlink(name),
@@ -78,7 +91,11 @@ fn draw(dice: &mut Dice) -> Call {
         24..26 => Call::WriteKept(kept, at, len, byte),
         26 => Call::CutKept(kept, at),
         27..29 => Call::ReadKept(kept),
-        _ => Call::Drop(kept),
+        29 => Call::Drop(kept),
+        30..32 => Call::Link(name, dice.name()),
+        32 => Call::Exchange(name, dice.name()),
+        33..36 => Call::Fallocate(name, at, len, FALLOCATES[byte as usize % FALLOCATES.len()]),
+        _ => Call::CopyRange(name, at, dice.below(MAX_OFFSET), len),
     }
 }
 
@@ -104,6 +121,16 @@ impl Side {
             Call::RemoveFolder(name) => fs::remove_dir(path(name)),
             Call::Rename(from, to) => self.rename(from, to, RenameFlags::empty()),
             Call::RenameNoReplace(from, to) => self.rename(from, to, RenameFlags::NOREPLACE),
+            Call::Exchange(from, to) => self.rename(from, to, RenameFlags::EXCHANGE),
+            Call::Link(from, to) => fs::hard_link(path(from), path(to)),
+            Call::Fallocate(name, at, len, mode) => {
+                let file = OpenOptions::new().write(true).open(path(name))?;
+                Ok(rustix::fs::fallocate(&file, *mode, *at, *len)?)
+            }
+            Call::CopyRange(name, at, to, len) => {
+                let file = OpenOptions::new().read(true).write(true).open(path(name))?;
+                copy_range(&file, *at, *to, *len)
+            }
             Call::SetMode(name, mode) => fs::set_permissions(path(name), Permissions::from_mode(*mode)),
             Call::WriteAt(name, at, len, byte) => {
                 let file = OpenOptions::new().write(true).open(path(name))?;
@@ -163,6 +190,19 @@ impl Side {
     }
 }
 
+/// Copies all that there is of a range within a file.
+fn copy_range(file: &File, mut from: u64, mut to: u64, mut len: u64) -> io::Result<()> {
+    while len > 0 {
+        let copied =
+            rustix::fs::copy_file_range(file, Some(&mut from), file, Some(&mut to), len as usize)? as u64;
+        if copied == 0 {
+            return Ok(());
+        }
+        len -= copied;
+    }
+    Ok(())
+}
+
 fn read_all(file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; file.metadata()?.len() as usize];
     file.read_exact_at(&mut bytes, 0)?;
@@ -183,7 +223,8 @@ fn describe(root: &Path, folder: &Path, seen: &mut Vec<(PathBuf, String)>) {
             assert_eq!(bytes.len() as u64, meta.len(), "{}", path.display());
             format!("{} bytes, checksum {:08x}", bytes.len(), crc32fast::hash(&bytes))
         };
-        let mode = meta.mode() & 0o7777;
+        let (mode, links) = (meta.mode() & 0o7777, if meta.is_dir() { 0 } else { meta.nlink() });
+        let what = format!("{what} with {links} names");
         seen.push((path.strip_prefix(root).unwrap().to_owned(), format!("{mode:o} {what}")));
     }
 }
