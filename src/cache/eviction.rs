@@ -93,7 +93,8 @@ impl Cache {
                 .all()
                 .filter_map(|(path, name)| {
                     let inode = names.inode(name.ino).ok()?;
-                    let id = inode.content.as_ref().filter(|_| is_droppable(&names, path, inode))?;
+                    let id =
+                        inode.content.as_ref().filter(|_| is_droppable(&names, path, (name.ino, inode)))?;
                     let used = contents.get(id)?.used.load(Ordering::Relaxed);
                     Some((used, CleanContent { ino: name.ino, id: id.clone() }))
                 })
@@ -112,7 +113,7 @@ impl Cache {
         let Ok(inode) = names.inode(clean.ino) else { return Ok(()) };
         let is_own = |path: &str| names.name(path).is_some_and(|name| name.ino == clean.ino);
         let object = inode.equal_object().filter(|object| is_own(&object.key));
-        let still = object.is_some_and(|object| is_droppable(&names, &object.key, inode));
+        let still = object.is_some_and(|object| is_droppable(&names, &object.key, (clean.ino, inode)));
         if !still || inode.content.as_ref() != Some(&clean.id) {
             return Ok(());
         }
@@ -126,11 +127,13 @@ impl Cache {
     }
 }
 
-fn is_droppable(names: &Names, path: &str, inode: &Inode) -> bool {
+/// A file of which one name waits for its copy in the bucket is kept: others may replace the
+/// object that would be copied.
+fn is_droppable(names: &Names, path: &str, (ino, inode): (Ino, &Inode)) -> bool {
     let object = inode.equal_object();
     inode.is_file()
         && inode.opens == 0
         && !inode.local
-        && !names.is_dirty(path)
+        && names.names_of(ino).iter().all(|name| !names.is_dirty(name))
         && object.is_some_and(|source| *source.key == *path && source.remote.size == inode.size)
 }

@@ -12,6 +12,7 @@ on_both_stores!(
     a_name_that_a_foreign_writer_removes_leaves_the_others,
     a_change_through_one_name_and_a_foreign_one_of_another_are_both_kept,
     an_object_that_is_ahead_of_its_entry_leaves_the_group,
+    what_a_new_name_needs_is_not_dropped_before_it_is_in_the_bucket,
 );
 
 async fn a_name_that_a_foreign_writer_replaces_is_a_file_of_its_own(world: World) {
@@ -115,4 +116,18 @@ async fn an_object_that_is_ahead_of_its_entry_leaves_the_group(world: World) {
     assert_eq!(reader.text("a").await, "newer bytes");
     assert_eq!(reader.text("b").await, "other newer");
     assert_ne!(reader.ino("a"), reader.ino("b"));
+}
+
+async fn what_a_new_name_needs_is_not_dropped_before_it_is_in_the_bucket(world: World) {
+    let peer = world.peer().await;
+    peer.write("a", "only here soon");
+    peer.push().await;
+    peer.link("a", "b");
+    assert_eq!(peer.cache.evict(1 << 20), 0);
+    world.put_foreign("a", "theirs").await;
+    peer.push().await;
+    peer.push().await;
+    assert_eq!(peer.text("b").await, "only here soon");
+    assert_eq!(world.object("b").await.unwrap(), "only here soon");
+    assert_eq!(world.object("a").await.unwrap(), "theirs");
 }
