@@ -170,7 +170,8 @@ impl SyncService {
             && object.remote.is_same_as(base)
             && !moved_on
         {
-            return Ok(Sent::Same { stamp: inode.stamp, remote: base.clone() });
+            let remote = self.with_hash(state, base.clone()).await?;
+            return Ok(Sent::Same { stamp: inode.stamp, remote });
         }
         if moved_on {
             return Ok(Sent::Conflict);

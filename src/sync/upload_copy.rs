@@ -27,7 +27,8 @@ impl SyncService {
         if (here && inode.size <= COPY_ABOVE_BYTES && !is_linked) || !self.conditions().copy {
             return Ok(None);
         }
-        let options = put_options(inode, condition.clone(), object.remote.sha256.as_deref());
+        let source = self.with_hash(state, object.remote.clone()).await?;
+        let options = put_options(inode, condition.clone(), source.sha256.as_deref());
         if !self.note_uploading(state, inode.stamp, &options, None)? {
             return Ok(Some(Sent::Gone));
         }
@@ -35,7 +36,7 @@ impl SyncService {
         match self.store.copy(&from, version, &to, &options).await {
             Ok(copied) => {
                 reached(Step::ObjectPut);
-                let remote = self.remote(inode.size, object.remote.sha256.clone(), copied);
+                let remote = self.remote(inode.size, source.sha256, copied);
                 self.note_sent(state, inode.stamp, &options.nonce, remote, 0).map(Some)
             }
             Err(failed) if failed.is_condition_failed() || failed.is_not_found() => {
@@ -47,15 +48,23 @@ impl SyncService {
         }
     }
 
-    /// Returns what is known of an upload, with its hash where a file has several names: by that
-    /// other machines know that they have the same bytes.
-    pub(super) async fn with_hash(&self, state: &FileState, uploaded: Remote) -> Result<Remote> {
-        let complete = || self.cache.is_complete(state.name.ino).unwrap_or(false);
-        if state.inode.link.is_none() || uploaded.sha256.is_some() || !state.inode.is_file() || !complete() {
-            return Ok(uploaded);
+    /// Returns what is known of an object, with its hash where a file has several names: by that
+    /// other machines know that they have the same bytes. It is not found out for a large file
+    /// that would have to be fetched.
+    pub(super) async fn with_hash(&self, state: &FileState, object: Remote) -> Result<Remote> {
+        if state.inode.link.is_none() || object.sha256.is_some() || !state.inode.is_file() {
+            return Ok(object);
+        }
+        if state.inode.size <= self.options.part_bytes
+            && let Err(failed) = self.hydrator.hydrate(state.name.ino).await
+        {
+            tracing::debug!(path = %state.path, error = %failed, "It goes without a hash");
+        }
+        if !self.cache.is_complete(state.name.ino).unwrap_or(false) {
+            return Ok(object);
         }
         let (stamp, hash) = self.our_hash(state).await?;
         let sha256 = (stamp.content == state.inode.stamp.content).then(|| hash.to_string());
-        Ok(Remote { sha256, ..uploaded })
+        Ok(Remote { sha256, ..object })
     }
 }

@@ -82,3 +82,36 @@ fn a_name_that_others_replace_is_a_file_of_its_own() {
     assert_eq!(seen, ["ours again", "theirs", "ours again"]);
     assert_eq!(read(world.path("b")).unwrap(), b"theirs");
 }
+
+/// Shows part-6.
+#[test]
+fn a_mount_of_a_part_leaves_the_names_outside_of_it_alone() {
+    let world = World::new(&[("d/a", b"both"), ("e/x", b"")], &QUIET);
+    fs::hard_link(world.path("d/a"), world.path("d/b")).unwrap();
+    fs::hard_link(world.path("d/a"), world.path("e/c")).unwrap();
+    world.sync();
+    let part = world.another(&[&QUIET[..], &["--under=d"]].concat());
+    assert!(is_one(&[&part.mnt("d/a"), &part.mnt("d/b")]));
+    write_synced(part.mnt("d/b"), b"changed").unwrap();
+    world.sync();
+    assert!(is_one(&[&world.path("d/a"), &world.path("d/b")]) && is_one(&[&world.path("e/c")]));
+    assert_eq!(read(world.path("d/a")).unwrap(), b"changed");
+    assert_eq!(read(world.path("e/c")).unwrap(), b"both");
+}
+
+/// Shows limit-7.
+#[test]
+fn a_large_file_without_a_hash_that_is_not_here_is_linked_here_only() {
+    let world = World::new(&[("large", &noise(9 << 20)), ("small", &noise(1 << 20))], &QUIET);
+    for name in ["large", "small"] {
+        fs::hard_link(world.path(name), world.path(&format!("{name} 2"))).unwrap();
+    }
+    world.server.reset_counts();
+    world.sync();
+    assert_eq!(world.sent(Op::GetObject, "large").len(), 0, "it is not fetched for that");
+    assert!(is_one(&[&world.path("large"), &world.path("large 2")]));
+    let other = world.another(&QUIET);
+    assert!(is_one(&[&other.mnt("small"), &other.mnt("small 2")]));
+    assert!(is_one(&[&other.mnt("large")]) && is_one(&[&other.mnt("large 2")]));
+    assert!(read(other.mnt("large 2")).unwrap() == noise(9 << 20));
+}
