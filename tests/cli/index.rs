@@ -1,6 +1,7 @@
 //! `bayou index`: showing, checking, repairing, rebuilding and migrating an index.
 
 use std::fs;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bayou_test_server::{Options, S3Server};
 use serde_json::Value;
@@ -112,6 +113,9 @@ fn a_mount_that_reads_little_of_the_index_knows_how_many_entries_it_has() {
     let source = person.source();
     fs::create_dir(person.bucket("logs")).unwrap();
     write(person.bucket("logs/a"), b"one");
+    // What is new may be about to be named by its writer.
+    let long_ago = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    fs::File::options().write(true).open(person.bucket("logs/a")).unwrap().set_modified(long_ago).unwrap();
     person.run(&["index", "verify", &source, "--repair"]).says(&["Repaired"]);
     person.run(&["index", "migrate", &source]).says(&["2 shards"]);
     for entries in 3..5 {
