@@ -49,6 +49,7 @@ pub mod pull_state;
 pub mod push_state;
 pub mod ranges;
 pub mod recover;
+mod refused;
 pub mod rename;
 pub mod rows;
 pub mod shadow;
@@ -119,6 +120,8 @@ pub struct Cache {
     local_bytes: AtomicU64,
     since_look: eviction::SinceLook,
     applied: Mutex<Option<String>>,
+    /// Keys of the index that cannot be files.
+    refused: Mutex<Vec<String>>,
     /// Whether something of the index was left out that is to be shown now: nothing counts as
     /// applied until all of it is taken over again.
     show_again: AtomicBool,

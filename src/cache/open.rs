@@ -56,6 +56,7 @@ impl Cache {
         let (catalog, rows) = open_catalog(&state)?;
         let last_boot = rows.settings.get(BOOT_ID).cloned();
         let applied = rows.settings.get(super::APPLIED).filter(|text| !text.is_empty()).cloned();
+        let refused = super::refused::read(rows.settings.get(super::refused::REFUSED));
         let contents = rows.contents.clone();
         let (names, leftover) = Names::load(rows, clock.instant());
         let cache = Self {
@@ -72,6 +73,7 @@ impl Cache {
             local_bytes: AtomicU64::new(0),
             since_look: super::eviction::SinceLook::default(),
             applied: Mutex::new(applied),
+            refused: Mutex::new(refused),
             show_again: AtomicBool::new(false),
             missing: super::missing::Missing::default(),
             read_only: Mutex::new(None),

@@ -166,6 +166,7 @@ impl SyncService {
     ) -> Arc<Self> {
         let clock = Arc::clone(cache.clock());
         let now = clock.instant();
+        let health = Health { refused: cache.refused_keys(), ..Health::default() };
         Arc::new(Self {
             cache,
             store,
@@ -178,7 +179,7 @@ impl SyncService {
             lock,
             committer: Committer::default(),
             index: tokio::sync::Mutex::new(None),
-            health: Mutex::new(Health::default()),
+            health: Mutex::new(health),
             lingering: Lingering::default(),
             shadowed: AtomicBool::new(false),
             unpublished: AtomicBool::new(false),

@@ -199,11 +199,11 @@ impl SyncService {
     ) -> Result<SyncReport> {
         let mut admitted = index.admitted(covers);
         self.complete_sizes(&mut admitted).await?;
-        {
-            let mut health = self.health.lock();
-            health.refused.retain(|key| !covers(key));
-            health.refused.extend(admitted.refused.iter().map(|(key, _)| key.clone()));
-        }
+        let mut refused = self.health.lock().refused.clone();
+        refused.retain(|key| !covers(key));
+        refused.extend(admitted.refused.iter().map(|(key, _)| key.clone()));
+        self.cache.note_refused(&refused).map_err(SyncError::cache("Noting what cannot be shown"))?;
+        self.health.lock().refused = refused;
         for (key, reason) in &admitted.refused {
             tracing::debug!(key, %reason, "A key of the index is not shown");
         }

@@ -12,6 +12,7 @@ use super::world::{INDEX, World};
 on_both_stores!(
     c_36_and_c_37_a_pull_and_a_push_with_nothing_to_do_are_one_head_each,
     a_machine_that_starts_again_asks_no_more_than_one_head_for_a_pull_and_a_push,
+    what_cannot_be_shown_is_known_to_a_machine_that_starts_again_and_reads_no_index,
     the_first_read_is_one_get_and_the_second_is_none,
     fsync_of_a_small_file_is_its_object_and_the_index,
     many_files_are_committed_together,
@@ -60,6 +61,24 @@ async fn a_machine_that_starts_again_asks_no_more_than_one_head_for_a_pull_and_a
     assert_eq!(again.requests(), [format!("head {INDEX}")]);
     assert_eq!(again.text("a/file").await, "content");
     assert_eq!(again.requests(), [""; 0], "what is here is not fetched again");
+}
+
+async fn what_cannot_be_shown_is_known_to_a_machine_that_starts_again_and_reads_no_index(world: World) {
+    let body = serde_json::json!({"version": 1, "entries": {"../x": {"size": 1}, "a//b": {"size": 1}}});
+    world.put_index(&body).await;
+    let (folder, _home) = world.peer().await.stop();
+    let options = || PeerOptions { folder: Some(folder.clone()), ..PeerOptions::default() };
+    let again = world.stranger(options()).await;
+    again.sync.start().await.unwrap();
+    assert_eq!(again.count("get"), 0);
+    let mut refused = again.sync.health().refused;
+    refused.sort_unstable();
+    assert_eq!(refused, ["../x", "a//b"]);
+    world.edit_index(|entries| drop(entries.remove("a//b"))).await;
+    again.pull().await;
+    assert_eq!(again.sync.health().refused, ["../x"]);
+    again.stop();
+    assert_eq!(world.stranger(options()).await.sync.health().refused, ["../x"]);
 }
 
 async fn the_first_read_is_one_get_and_the_second_is_none(world: World) {
