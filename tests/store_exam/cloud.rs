@@ -26,7 +26,7 @@ async fn open(source: &Source) -> SharedStore {
     Arc::new(Prefixed::new(Arc::new(retrying), part.trim_start_matches('/')))
 }
 
-fn candidate(source: &Source, store: &SharedStore, question: usize) -> Candidate {
+fn part_of(source: &Source, store: &SharedStore, question: usize) -> Candidate {
     let part = format!("{question}");
     // The prefix that was made by `open`, at most, and this.
     let prefix_bytes = source.prefix().len() + 64;
@@ -53,7 +53,7 @@ async fn a_real_bucket_sits_the_exam() {
         (; $($room:ident :: $question:ident),+) => {
             $(
                 let question = stringify!($question);
-                let candidate = candidate(&source, &store, asked);
+                let candidate = part_of(&source, &store, asked);
                 let answer = tokio::spawn(async move { $room::$question(&candidate).await });
                 match answer.await {
                     Ok(()) => eprintln!("ok      {question}"),

@@ -5,8 +5,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a question that cannot be asked has failed")]
 
-#[cfg(feature = "cloud-exam")]
-mod cloud;
 mod conditions;
 mod copies;
 mod keys;
@@ -130,6 +128,10 @@ macro_rules! with_the_questions {
         }
     };
 }
+
+// Behind the questions, which it puts to a real bucket.
+#[cfg(feature = "cloud-exam")]
+mod cloud;
 
 /// Makes each question a test of one backend, which is new for each.
 macro_rules! sits_the_exam {
