@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -18,11 +18,10 @@ use super::Cache;
 use super::bare_key::BareKeys;
 use super::content::{Content, ReadOutcome};
 use super::error::{CacheError, Result};
-use super::rows::{ContentId, Ino, Path, Remote, RowOp, Source};
+use super::rows::{ContentId, Ino, Path, RowOp, Source};
 use crate::model::content_hash::ContentHash;
 use crate::model::key::ObjectKey;
-use crate::model::timestamp::Timestamp;
-use crate::store::{ErrorKind, Fetched, FetchedMeta, SharedStore, StoreError, Version};
+use crate::store::{ErrorKind, Fetched, SharedStore, StoreError};
 
 /// Smallest range that is asked for (less only at the end of a file), in bytes.
 const FIRST_WINDOW: u64 = 1 << 20;
@@ -33,8 +32,8 @@ const MOST_ROUNDS: usize = 64;
 
 /// Fetches what is absent.
 pub struct Hydrator {
-    cache: Arc<Cache>,
-    store: SharedStore,
+    pub(super) cache: Arc<Cache>,
+    pub(super) store: SharedStore,
     bare: Option<BareKeys>,
     timeout: Duration,
     flights: Mutex<HashMap<ContentId, Vec<Flight>>>,
@@ -294,48 +293,6 @@ impl Hydrator {
         // The writer put the object and has not committed its entry yet: the object is right.
         self.adopt(ino, path, source, &again).await.map(|()| false)
     }
-
-    /// The object is not the version that the entry names: go on with the object's own, if
-    /// nothing of the older one was read.
-    async fn object_moved(&self, ino: Ino, path: &Path, source: &Source, failed: StoreError) -> Result<()> {
-        let stale = || CacheError::Stale { path: path.to_string() };
-        if *source.key != **path {
-            return Err(stale());
-        }
-        let key = ObjectKey::new(Path::clone(&source.key));
-        let meta = self.store.head(&key).await.map_err(|e| failed_at(path, e))?;
-        let Some(meta) = meta else {
-            self.cache.note_name_missing(path);
-            return Err(failed_at(path, failed));
-        };
-        self.adopt_as(ino, path, meta.size, meta.version, meta.modified)
-    }
-
-    async fn adopt(&self, ino: Ino, path: &Path, source: &Source, fetched: &Fetched) -> Result<()> {
-        let FetchedMeta { size, version, modified, .. } = &fetched.meta;
-        let Some(modified) = *modified else {
-            let moved = StoreError::new(ErrorKind::Changed, "get", &ObjectKey::new(Path::clone(&source.key)));
-            return self.object_moved(ino, path, source, moved).await;
-        };
-        self.adopt_as(ino, path, *size, version.clone(), modified)
-    }
-
-    fn adopt_as(
-        &self,
-        ino: Ino,
-        path: &Path,
-        size: u64,
-        version: Version,
-        modified: SystemTime,
-    ) -> Result<()> {
-        tracing::info!(%path, "The object is ahead of its entry: it is taken as it is");
-        let modified = Timestamp::from(modified).to_string();
-        let remote = Remote { size, modified, sha256: None, version: Some(version) };
-        match self.cache.adopt_object(ino, remote)? {
-            true => Ok(()),
-            false => Err(CacheError::Stale { path: path.to_string() }),
-        }
-    }
 }
 
 impl Room {
@@ -347,7 +304,7 @@ impl Room {
     }
 }
 
-fn failed_at(path: &Path, source: StoreError) -> CacheError {
+pub(super) fn failed_at(path: &Path, source: StoreError) -> CacheError {
     CacheError::Store { path: path.to_string(), source: Arc::new(source) }
 }
 

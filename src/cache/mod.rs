@@ -19,6 +19,7 @@ use crate::model::key::MAX_KEY_BYTES;
 use crate::os::clock::SharedClock;
 use crate::os::folder_lock::FolderLock;
 
+mod ahead;
 pub mod attributes;
 mod bare_key;
 mod brought_back;

@@ -78,7 +78,8 @@ impl Bucket {
                 server.object(NAME, &format!("some/prefix/{key}")).map(|object| object.body.to_vec())
             }
             Self::Gcs(server) => {
-                server.object(NAME, &format!("some/prefix/{key}")).map(|object| object.body.to_vec())
+                let name = key.replace('\n', "\u{240a}");
+                server.object(NAME, &format!("some/prefix/{name}")).map(|object| object.body.to_vec())
             }
             Self::Moto(moto) => get(&moto.url(), &format!("/{NAME}/some/prefix/{key}")),
         }
