@@ -30,7 +30,6 @@ pub mod counted;
 pub mod durable;
 pub mod error;
 pub mod eviction;
-pub mod exchange;
 pub mod file;
 pub mod folders;
 pub mod found;

@@ -80,7 +80,7 @@ impl Cache {
     }
 
     /// Writes a changed file's new path down with its content.
-    pub(super) fn stamp_anew(&self, id: &ContentId, path: Path) {
+    fn stamp_anew(&self, id: &ContentId, path: Path) {
         let Ok(content) = self.content(id) else { return };
         let mut state = content.lock();
         let base = match changed_content(&self.names.read(), &path) {
@@ -96,7 +96,7 @@ impl Cache {
 }
 
 /// Returns the content of a file whose bytes are in no object, with the version it derives from.
-pub(super) fn changed_content(names: &Names, path: &Path) -> Option<(ContentId, Option<Remote>)> {
+fn changed_content(names: &Names, path: &Path) -> Option<(ContentId, Option<Remote>)> {
     let (name, inode) = names.at(path).ok()?;
     let id = inode.content.clone().filter(|_| !inode.local && inode.equal_object().is_none())?;
     Some((id, name.base.clone()))
@@ -145,7 +145,7 @@ fn check_rename(names: &Names, from: &Path, to: &Path, replace: Replace) -> Resu
 }
 
 /// Returns every old and new path: the name itself and all that lies below it.
-pub(super) fn plan_moves(names: &Names, from: &Path, to: &Path) -> Vec<(Path, Path)> {
+fn plan_moves(names: &Names, from: &Path, to: &Path) -> Vec<(Path, Path)> {
     let below = names.below(from).map(|(path, _)| {
         let new = format!("{to}{}", &path[from.len()..]);
         (Path::clone(path), Path::from(new))
@@ -155,7 +155,7 @@ pub(super) fn plan_moves(names: &Names, from: &Path, to: &Path) -> Vec<(Path, Pa
 
 /// Has the tombstones that wait for a name that moves wait for its new name, as the group
 /// leaves them: it may have taken something from them, or added to them.
-pub(super) fn follow(names: &Names, moves: &[(Path, Path)], group: &mut Vec<RowOp>) {
+fn follow(names: &Names, moves: &[(Path, Path)], group: &mut Vec<RowOp>) {
     let moved: HashMap<&Path, &Path> = moves.iter().map(|(from, to)| (from, to)).collect();
     let mut left: HashMap<Path, usize> = HashMap::new();
     for (at, op) in group.iter().enumerate() {
@@ -183,7 +183,7 @@ pub(super) fn follow(names: &Names, moves: &[(Path, Path)], group: &mut Vec<RowO
 }
 
 /// Returns the name of an inode that takes the place of another of its kind.
-pub(super) fn name_instead(names: &Names, displaced: &Name, ino: Ino) -> Result<Name> {
+fn name_instead(names: &Names, displaced: &Name, ino: Ino) -> Result<Name> {
     Ok(Name {
         ino,
         pushed: None,
