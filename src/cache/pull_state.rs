@@ -153,7 +153,10 @@ impl Cache {
             return Ok(());
         }
         let same = |known: &Option<Remote>| known.as_ref().is_some_and(|known| known.is_same_as(&remote));
-        if same(&name.remote) || (!names.is_dirty(&path) && same(&name.base)) {
+        let is_clean = !names.is_dirty(&path) && name.uploading.is_none();
+        // What was taken ahead of the index, and may not be named here, stays what it is.
+        let is_settled = is_clean && self.read_only_reason().is_none();
+        if (is_clean && same(&name.base)) || (!is_settled && same(&name.remote)) {
             self.apply_same(names, &path, entry, remote)?;
             return self.follow_link(names, &path, entry);
         }

@@ -276,10 +276,18 @@ impl Cache {
     /// Notes that what was uploaded is not in the bucket any more: somebody replaced it.
     pub fn note_superseded(&self, path: &Path) -> Result<()> {
         let mut names = self.names.write();
-        let Some(name) = names.name(path) else { return Ok(()) };
+        let Ok((name, inode)) = names.at(path) else { return Ok(()) };
+        // Nothing of ours is in it: it only waited for its entry. It is what the index says of it,
+        // or lingers if that is nothing.
+        let is_theirs = name.pushed == Some(inode.stamp);
         let mut noted = name.clone();
         noted.uploaded = None;
-        self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))])
+        if is_theirs && noted.remote.is_none() {
+            noted.remote.clone_from(&noted.base);
+        }
+        self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))])?;
+        drop(names);
+        self.show_again(is_theirs)
     }
 
     /// Notes that the index names a file's snapshot, in the place of `before`. The file is clean

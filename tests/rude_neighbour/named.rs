@@ -39,6 +39,7 @@ on_both_stores!(
     an_entry_that_a_pull_without_the_lock_drops_is_published_again,
     a_name_whose_object_is_another_that_nobody_names_is_named_as_it_is,
     what_was_put_anew_while_it_was_removed_here_comes_back,
+    what_swamp_puts_twice_before_it_is_named_is_what_it_is_then,
     what_swamp_sent_again_goes_with_the_name_that_is_removed,
     removed_here_and_made_anew_in_a_shard_it_is_shown_again,
     a_shard_of_an_older_rule_outlives_a_swamp_that_forgets_it,
@@ -127,6 +128,22 @@ async fn what_was_put_anew_while_it_was_removed_here_comes_back(world: Arc<World
     world.clock.advance(Duration::from_secs(61));
     peer.pull().await;
     assert_eq!(peer.text(KEY).await, "two");
+    assert!(peer.push().await.settled);
+    assert_eq!(world.index_keys().await, [KEY]);
+}
+
+async fn what_swamp_puts_twice_before_it_is_named_is_what_it_is_then(world: Arc<World>) {
+    let (bucket, machine) = swamp_with(&world, "one").await;
+    let peer = world.peer().await;
+    prepare(&bucket, &machine, "three").await;
+    // It is read ahead of its entry, and waits to be named as that.
+    assert_eq!(peer.text(KEY).await, "three");
+    prepare(&bucket, &machine, "fourth").await;
+    for _ in 0..3 {
+        drop(peer.sync.push().await);
+        peer.pull().await;
+    }
+    assert_eq!(peer.text(KEY).await, "fourth");
     assert!(peer.push().await.settled);
     assert_eq!(world.index_keys().await, [KEY]);
 }
