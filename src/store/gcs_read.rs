@@ -6,13 +6,11 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt};
 use google_cloud_storage::model::Object;
 use google_cloud_storage::model_ext::ReadRange;
-use google_cloud_storage::read_object::ReadObjectResponse;
 
-use super::causes::causes;
+use super::body::{Expected, nothing};
 use super::gcs::{GcsStore, generation, modified, version};
 use super::gcs_error::{Asked, status};
 use super::gcs_name::{key_of, name_of, name_prefix_of};
@@ -20,8 +18,6 @@ use super::meta_text::decode_meta;
 use super::{Condition, ErrorKind, Fetched, FetchedMeta, Listed, ObjectMeta, Result, StoreError, Version};
 use crate::model::key::ObjectKey;
 
-/// How much room is made for a body on the word of the server.
-const ROOM_BYTES: usize = 16 * 1024 * 1024;
 /// How many objects a page of a listing has at most: as many as the service gives.
 const PAGE: i32 = 1000;
 
@@ -33,7 +29,7 @@ impl GcsStore {
         if_version: Option<&Version>,
     ) -> Result<Fetched> {
         if range.as_ref().is_some_and(|range| range.is_empty()) {
-            return self.read_nothing(key, None, if_version).await;
+            return nothing(key.as_str(), self.describe_object(key).await?, None, if_version);
         }
         let asked = self.asked("get", key.as_str(), &Condition::Always);
         let mut request = self.clients.storage.read_object(&self.bucket, name_of(key.as_str()));
@@ -46,7 +42,8 @@ impl GcsStore {
         let answer = match self.patience.wait(request.send()).await.map_err(|s| asked.unanswered(s))? {
             Ok(answer) => answer,
             Err(error) if status(&error) == Some(416) => {
-                return self.read_nothing(key, Some(range.map_or(0, |range| range.start)), if_version).await;
+                let start = range.map_or(0, |range| range.start);
+                return nothing(key.as_str(), self.describe_object(key).await?, Some(start), if_version);
             }
             Err(error) => return Err(self.is_absent(key, self.failed(&asked, error)).await?),
         };
@@ -57,8 +54,10 @@ impl GcsStore {
         if if_version.is_some_and(|version| *version != meta.version) {
             return Err(asked.error(ErrorKind::Changed).detail("the server ignored the condition"));
         }
-        let expected = range.map_or(size, |range| range.end.min(size).saturating_sub(range.start));
-        self.take_body(&asked, answer, meta, expected).await
+        let bytes = range.map_or(size, |range| range.end.min(size).saturating_sub(range.start));
+        let pieces = stream::unfold(answer, async |mut answer| Some((answer.next().await?, answer)));
+        let expected = Expected { key: key.as_str(), meta, bytes };
+        expected.take(&self.patience, pieces).await
     }
 
     /// The service may say of an absent object that it does not have the version.
@@ -67,55 +66,6 @@ impl GcsStore {
             return Ok(StoreError { kind: ErrorKind::NotFound, ..refused });
         }
         Ok(refused)
-    }
-
-    /// Answers a get of no bytes: a range that is empty, or that the server refused because it
-    /// begins at `start`, beyond the end.
-    async fn read_nothing(
-        &self,
-        key: &ObjectKey,
-        start: Option<u64>,
-        if_version: Option<&Version>,
-    ) -> Result<Fetched> {
-        let asked = self.asked("get", key.as_str(), &Condition::Always);
-        let meta = self.describe_object(key).await?.ok_or_else(|| asked.error(ErrorKind::NotFound))?;
-        if if_version.is_some_and(|version| *version != meta.version) {
-            return Err(asked.error(ErrorKind::Changed));
-        }
-        if start.is_some_and(|start| start < meta.size) {
-            return Err(asked.corrupt("the object grew while it was read"));
-        }
-        Ok(Fetched { body: Bytes::new(), meta: meta.into() })
-    }
-
-    async fn take_body(
-        &self,
-        asked: &Asked<'_>,
-        mut answer: ReadObjectResponse,
-        meta: FetchedMeta,
-        expected: u64,
-    ) -> Result<Fetched> {
-        let room = usize::try_from(expected).unwrap_or(usize::MAX).min(ROOM_BYTES);
-        let mut taken = BytesMut::with_capacity(room);
-        let broken = loop {
-            match self.patience.wait(answer.next()).await {
-                Ok(Some(Ok(piece))) => taken.extend_from_slice(&piece),
-                Ok(None) if taken.len() as u64 == expected => {
-                    return Ok(Fetched { body: taken.freeze(), meta });
-                }
-                Ok(None) => {
-                    break asked.corrupt(format!("the body has {} bytes instead of {expected}", taken.len()));
-                }
-                Ok(Some(Err(error))) => break asked.corrupt(causes(&error)).caused_by(error),
-                Err(silent) => break asked.unanswered(silent),
-            }
-            if taken.len() as u64 > expected {
-                return Err(asked.error(ErrorKind::Unsupported).detail("the server ignores ranges"));
-            }
-        };
-        // A whole body that is refused is damaged: none of it is to be trusted.
-        let is_beginning = (taken.len() as u64) < expected;
-        Err(if is_beginning { broken.partial(Fetched { body: taken.freeze(), meta }) } else { broken })
     }
 
     pub(super) async fn describe_object(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>> {

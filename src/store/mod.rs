@@ -18,6 +18,8 @@ use crate::model::key::ObjectKey;
 
 pub mod access;
 #[cfg(any(feature = "s3", feature = "gcs"))]
+mod body;
+#[cfg(any(feature = "s3", feature = "gcs"))]
 mod causes;
 pub mod error;
 pub mod folder;

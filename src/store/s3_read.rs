@@ -5,23 +5,18 @@
 use std::ops::Range;
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
-use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{EncodingType, Object};
-use bytes::BytesMut;
 use futures::stream::{self, BoxStream, StreamExt};
 
-use super::causes::causes;
+use super::body::{Expected, nothing};
 use super::meta_text::decode_meta;
 use super::s3::S3Store;
 use super::s3_blank_key::sdk_key;
 use super::s3_date::ServerTime;
 use super::s3_error::Asked;
 use super::s3_text::{ContentRange, decode_listed_key, quoted, system_time};
-use super::{Condition, ErrorKind, Fetched, FetchedMeta, Listed, ObjectMeta, Result, StoreError, Version};
+use super::{Condition, ErrorKind, Fetched, Listed, ObjectMeta, Result, StoreError, Version};
 use crate::model::key::ObjectKey;
-
-/// How much room is made for a body on the word of the server.
-const ROOM_BYTES: usize = 16 * 1024 * 1024;
 
 impl S3Store {
     pub(super) async fn get_object(
@@ -31,7 +26,7 @@ impl S3Store {
         if_version: Option<&Version>,
     ) -> Result<Fetched> {
         if range.as_ref().is_some_and(|range| range.is_empty()) {
-            return self.get_nothing(key, None, if_version).await;
+            return nothing(key.as_str(), self.head_object(key).await?, None, if_version);
         }
         let asked = self.asked("get", key.as_str(), &Condition::Always);
         let time = ServerTime::default();
@@ -48,62 +43,18 @@ impl S3Store {
             Ok(answer) => answer,
             Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 416) => {
                 let start = range.map_or(0, |range| range.start);
-                return self.get_nothing(key, Some(start), if_version).await;
+                return nothing(key.as_str(), self.head_object(key).await?, Some(start), if_version);
             }
             Err(error) => return Err(asked.failed(error)),
         };
-        let (mut meta, expected) = described(&asked, &answer, range.as_ref())?;
+        let (mut meta, bytes) = described(&asked, &answer, range.as_ref())?;
         meta.answered = time.noted();
         if if_version.is_some_and(|version| *version != meta.version) {
             return Err(asked.error(ErrorKind::Changed).detail("the server ignored the condition"));
         }
-        self.take_body(&asked, answer.body, meta.into(), expected).await
-    }
-
-    /// Answers a get of no bytes: a range that is empty, or that the server refused because it
-    /// begins at `start`, beyond the end.
-    async fn get_nothing(
-        &self,
-        key: &ObjectKey,
-        start: Option<u64>,
-        if_version: Option<&Version>,
-    ) -> Result<Fetched> {
-        let asked = self.asked("get", key.as_str(), &Condition::Always);
-        let meta = self.head_object(key).await?.ok_or_else(|| asked.error(ErrorKind::NotFound))?;
-        if if_version.is_some_and(|version| *version != meta.version) {
-            return Err(asked.error(ErrorKind::Changed));
-        }
-        if start.is_some_and(|start| start < meta.size) {
-            return Err(asked.corrupt("the object grew while it was read"));
-        }
-        Ok(Fetched { body: bytes::Bytes::new(), meta: meta.into() })
-    }
-
-    async fn take_body(
-        &self,
-        asked: &Asked<'_>,
-        mut body: ByteStream,
-        meta: FetchedMeta,
-        expected: u64,
-    ) -> Result<Fetched> {
-        let room = usize::try_from(expected).unwrap_or(usize::MAX).min(ROOM_BYTES);
-        let mut taken = BytesMut::with_capacity(room);
-        let broken = loop {
-            match self.patience.wait(body.next()).await {
-                Ok(Some(Ok(piece))) => taken.extend_from_slice(&piece),
-                Ok(None) if taken.len() as u64 == expected => {
-                    return Ok(Fetched { body: taken.freeze(), meta });
-                }
-                Ok(None) => {
-                    break asked.corrupt(format!("the body has {} bytes instead of {expected}", taken.len()));
-                }
-                Ok(Some(Err(error))) => break asked.corrupt(causes(&error)).caused_by(error),
-                Err(silent) => break asked.unanswered(silent),
-            }
-        };
-        // A whole body that is refused is damaged: none of it is to be trusted.
-        let is_beginning = (taken.len() as u64) < expected;
-        Err(if is_beginning { broken.partial(Fetched { body: taken.freeze(), meta }) } else { broken })
+        let pieces = stream::unfold(answer.body, async |mut body| Some((body.next().await?, body)));
+        let expected = Expected { key: key.as_str(), meta: meta.into(), bytes };
+        expected.take(&self.patience, pieces).await
     }
 
     pub(super) async fn head_object(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>> {

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bayou_test_server::{Options, S3Server};
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::fs::{CWD, FileType, Mode, RenameFlags, makedev, mknodat, renameat_with};
+use rustix::io::Errno;
 
 use crate::person::{Person, write, write_synced};
 use crate::world::{QUIET, SOURCE, World, errno, read, sync};
@@ -52,6 +53,18 @@ fn devices_open_nothing() {
     let world = World::new(&[], &QUIET);
     mknodat(CWD, world.path("null"), FileType::CharacterDevice, Mode::RUSR, makedev(1, 3)).unwrap();
     assert_eq!(errno(File::open(world.path("null"))), libc::EACCES);
+}
+
+/// Shows limit-8.
+#[test]
+fn names_are_not_exchanged() {
+    let world = World::new(&[("a", b"1"), ("b", b"2")], &QUIET);
+    let rename = |to: &str, flags| renameat_with(CWD, world.path("a"), CWD, world.path(to), flags);
+    assert_eq!(rename("b", RenameFlags::EXCHANGE), Err(Errno::INVAL));
+    assert_eq!(rename("b", RenameFlags::NOREPLACE), Err(Errno::EXIST));
+    rename("c", RenameFlags::NOREPLACE).unwrap();
+    assert_eq!(read(world.path("c")).unwrap(), b"1");
+    assert_eq!(read(world.path("b")).unwrap(), b"2");
 }
 
 /// Shows limit-4.
