@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use super::error::{Result, SyncError};
 use crate::cache::rows::{Inode, Kind, Remote};
 use crate::model::content_hash::ContentHash;
 use crate::model::entry::{Attributes, Entry, link_group};
+use crate::model::key::ObjectKey;
 use crate::model::special::Special;
 use crate::model::timestamp::{Stamp, Timestamp};
-use crate::store::{Condition, Nonce, ObjectMeta, PutOptions, UserMeta};
+use crate::store::{Condition, Nonce, ObjectMeta, ObjectStore, PutOptions, UserMeta};
 
 /// Most bytes of extended attributes that an object's metadata says again: all of it may be 2 KiB.
 const MAX_XATTRS_BYTES: usize = 512;
+/// Most bytes of a symlink's target that the metadata says again; escaped they may be three times
+/// as many. Of a longer one it says only that the object's bytes are a target.
+const MAX_TARGET_BYTES: usize = 340;
+const IN_BODY: &str = "";
 
 /// Returns how a file's object is written: its user metadata says again what its entry says.
 ///
@@ -20,7 +26,10 @@ pub(super) fn put_options(inode: &Inode, condition: Condition, sha256: Option<&s
     meta.insert("bayou-mode".to_owned(), format!("{:o}", inode.mode));
     meta.insert("bayou-mtime-ns".to_owned(), inode.mtime.to_string());
     match &inode.kind {
-        Kind::Symlink(target) => drop(meta.insert("bayou-symlink".to_owned(), target.clone())),
+        Kind::Symlink(target) => {
+            let said = if target.len() > MAX_TARGET_BYTES { IN_BODY } else { target };
+            meta.insert("bayou-symlink".to_owned(), said.to_owned());
+        }
         Kind::Special(special) => drop(meta.insert("bayou-special".to_owned(), special.to_string())),
         Kind::File | Kind::Folder => {}
     }
@@ -65,8 +74,32 @@ pub(super) fn entry_of(inode: &Inode, remote: &Remote) -> Entry {
 }
 
 /// Returns the index entry of an object: what is known of this version of it, and what the
-/// object's metadata says if nothing is.
-pub(super) fn entry_of_object(meta: &ObjectMeta, old: Option<Entry>) -> Entry {
+/// object says if nothing is; `None` if there is none, or it was replaced or removed meanwhile.
+///
+/// One request for symlinks whose target is too long for metadata, else none.
+pub(super) async fn entry_of_object(
+    store: &dyn ObjectStore,
+    key: &str,
+    meta: Option<&ObjectMeta>,
+    old: Option<Entry>,
+) -> Result<Option<Entry>> {
+    let Some(meta) = meta else { return Ok(None) };
+    let entry = entry_said(meta, old);
+    if entry.symlink.as_deref() != Some(IN_BODY) {
+        return Ok(Some(entry));
+    }
+    match store.get(&ObjectKey::new(key), None, Some(&meta.version)).await {
+        Ok(fetched) => {
+            let symlink = String::from_utf8(fetched.body.into()).ok().filter(|target| !target.is_empty());
+            Ok(Some(Entry { symlink, ..entry }))
+        }
+        Err(failed) if failed.is_condition_failed() || failed.is_not_found() => Ok(None),
+        Err(failed) => Err(SyncError::store(format!("Reading where {key} points"))(failed)),
+    }
+}
+
+/// Returns the index entry of an object as far as its metadata goes.
+fn entry_said(meta: &ObjectMeta, old: Option<Entry>) -> Entry {
     let is_this = old.as_ref().is_some_and(|old| old.version.as_ref() == Some(&meta.version));
     let said = |name: &str| meta.user.get(name);
     let attributes = match &old {

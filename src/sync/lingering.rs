@@ -71,14 +71,16 @@ impl SyncService {
             self.lingering.begin_again(self.clock.instant());
         }
         for (path, _, meta) in there {
-            meta.map_or(Ok(()), |meta| self.linger(&path, &meta))?;
+            if let Some(meta) = meta {
+                self.linger(&path, &meta).await?;
+            }
         }
         Ok(gone.len() as u64)
     }
 
     /// Remembers that a name's object is there although the index has lost the name; after a
     /// while the index is to name it again.
-    fn linger(&self, path: &Path, meta: &ObjectMeta) -> Result<()> {
+    async fn linger(&self, path: &Path, meta: &ObjectMeta) -> Result<()> {
         let now = self.clock.instant();
         let since = {
             let mut names = self.lingering.names.lock();
@@ -92,7 +94,10 @@ impl SyncService {
             return Ok(());
         }
         tracing::warn!(%path, "Its entry was dropped from the index, but its object is there: it is named again");
-        let named = self.cache.name_again(path, &entry_of_object(meta, None));
+        let Some(entry) = entry_of_object(&*self.store, path, Some(meta), None).await? else {
+            return Ok(());
+        };
+        let named = self.cache.name_again(path, &entry);
         named.map_err(SyncError::cache(format!("Noting that {path} is to be named")))
     }
 
@@ -130,8 +135,9 @@ impl SyncService {
             if self.check_writable().is_err() || self.cache.file_state(&path).is_some() {
                 continue;
             }
-            if let Some(meta) = self.object_at(&path).await? {
-                let shown = self.cache.show_unnamed(&path, &entry_of_object(&meta, None));
+            let meta = self.object_at(&path).await?;
+            if let Some(entry) = entry_of_object(&*self.store, &path, meta.as_ref(), None).await? {
+                let shown = self.cache.show_unnamed(&path, &entry);
                 if shown.map_err(SyncError::cache(format!("Showing {path}")))? {
                     tracing::info!(%path, "Removed here and changed elsewhere: it comes back");
                 }

@@ -13,7 +13,7 @@ use bayou::sync::lock::{BucketLock, LockOptions};
 use bayou::sync::upkeep::{Problem, Survey, Upkeep};
 use serde_json::json;
 
-use super::peer::FILE;
+use super::peer::{FILE, Peer};
 use super::world::{INDEX, World, fixture};
 
 on_both_stores!(
@@ -24,6 +24,7 @@ on_both_stores!(
     a_key_that_no_file_may_have_is_told_and_kept,
     a_damaged_index_is_built_anew_from_the_objects,
     a_damaged_index_of_a_bucket_without_objects_is_built_anew,
+    a_symlink_with_the_longest_target_is_one_everywhere_and_after_a_rebuild,
     what_has_no_shard_is_found_again_when_our_index_of_it_is_damaged,
     shards_that_lost_their_meta_stay_shards_beside_a_damaged_monolith,
     a_lost_index_is_built_anew_with_what_the_objects_say_of_themselves,
@@ -164,6 +165,21 @@ async fn a_damaged_index_is_built_anew_from_the_objects(world: World) {
     assert_eq!(reader.files(), ["link", "run"]);
     assert_eq!(reader.cache.attr(reader.ino("run")).unwrap().mode, 0o755, "the object remembers it");
     assert_eq!(reader.cache.read_link(reader.ino("link")).unwrap(), "run");
+}
+
+async fn a_symlink_with_the_longest_target_is_one_everywhere_and_after_a_rebuild(world: World) {
+    // 4,095 bytes, the most that the kernel takes; escaped for a header it is three times as long.
+    let target = format!("{}x", "ü".repeat(2_047));
+    let peer = world.peer().await;
+    peer.symlink("link", &target);
+    assert!(peer.push().await.settled);
+    assert_eq!(world.object("link").await.unwrap(), target);
+    let points_there = |reader: &Peer| reader.cache.read_link(reader.ino("link")).unwrap() == target;
+    assert!(points_there(&world.peer().await));
+    world.delete(INDEX).await;
+    upkeep(&world).rebuild().await.unwrap();
+    assert_eq!(found(&upkeep(&world).verify().await.unwrap()), []);
+    assert!(points_there(&world.peer().await), "its object says that it is one");
 }
 
 async fn a_damaged_index_of_a_bucket_without_objects_is_built_anew(world: World) {

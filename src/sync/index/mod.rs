@@ -391,7 +391,7 @@ impl RemoteIndex {
 async fn as_it_is(store: &dyn ObjectStore, key: &DataKey, old: Entry) -> Result<Option<Entry>> {
     let what = format!("Asking whether {key} is there");
     let meta = store.head(&ObjectKey::from(key)).await.map_err(SyncError::store(what))?;
-    Ok(meta.map(|meta| entry_of_object(&meta, Some(old))))
+    entry_of_object(store, key.as_str(), meta.as_ref(), Some(old)).await
 }
 
 /// Returns whether equal versions prove equal bytes of the index.

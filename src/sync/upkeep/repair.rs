@@ -91,8 +91,9 @@ impl Upkeep {
         }
         let keys: Vec<String> = index.entries().map(|(key, _)| key.to_owned()).collect();
         for (key, meta) in self.ask(keys).await? {
-            match (DataKey::admit(&key), meta) {
-                (Ok(key), Some(meta)) => index.set(&key, &entry_of_object(&meta, None)),
+            let entry = entry_of_object(&*self.store, &key, meta.as_ref(), None).await?;
+            match (DataKey::admit(&key), entry) {
+                (Ok(key), Some(entry)) => index.set(&key, &entry),
                 _ => index.remove(&key),
             }
         }
@@ -116,9 +117,8 @@ impl Upkeep {
         for (key, meta) in self.ask(keys).await? {
             let Ok(data_key) = DataKey::admit(&key) else { continue };
             let old = index.get(&key);
-            match meta {
-                Some(meta) => {
-                    let entry = entry_of_object(&meta, old.clone());
+            match entry_of_object(&*self.store, &key, meta.as_ref(), old.clone()).await? {
+                Some(entry) => {
                     changed |= !old.as_ref().is_some_and(|old| is_same(old, &entry));
                     index.set(&data_key, &entry);
                 }
