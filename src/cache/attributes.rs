@@ -6,6 +6,7 @@ use super::Cache;
 use super::error::{CacheError, Result};
 use super::rows::{Ino, Inode, Nanos, RowOp};
 use super::tree::Attr;
+use crate::os::crash_point::{Step, reached};
 
 /// Which attributes to set; `None` leaves one as it is.
 #[derive(Debug, Clone, Copy, Default)]
@@ -133,6 +134,8 @@ impl Cache {
             *names.inode_mut(ino)? = changed;
             return Ok(());
         }
-        self.commit(&mut names, vec![RowOp::Inode(ino, Box::new(changed))])
+        self.commit(&mut names, vec![RowOp::Inode(ino, Box::new(changed))])?;
+        reached(Step::AttributesNoted);
+        Ok(())
     }
 }

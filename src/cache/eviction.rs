@@ -123,6 +123,7 @@ impl Cache {
         self.commit(&mut names, group)?;
         reached(Step::EvictNoted);
         self.drop_content(&clean.id);
+        reached(Step::ContentRemoved);
         Ok(())
     }
 }

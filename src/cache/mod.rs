@@ -17,6 +17,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::model::key::MAX_KEY_BYTES;
 use crate::os::clock::SharedClock;
+use crate::os::crash_point::{Step, reached};
 use crate::os::folder_lock::FolderLock;
 
 mod ahead;
@@ -289,6 +290,7 @@ impl Cache {
             std::fs::remove_file(content.path()).ok();
             return Err(failed);
         }
+        reached(Step::ContentMade);
         content.mark_used(self.uses.fetch_add(1, Ordering::Relaxed));
         self.contents.lock().insert(id, Arc::clone(&content));
         Ok(content)

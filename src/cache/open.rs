@@ -24,6 +24,7 @@ use super::rows::{ContentId, ContentRow, RowOp, Rows};
 use super::watermark::Watermark;
 use super::{Cache, CacheOptions};
 use crate::os::clock::SharedClock;
+use crate::os::crash_point::{Step, reached};
 use crate::os::durable_file;
 use crate::os::folder_lock::FolderLock;
 
@@ -101,6 +102,7 @@ impl Cache {
         self.recover_files(last_boot.is_some_and(|last| last != self.boot))?;
         self.recover_from_contents()?;
         self.remove_unknown_contents()?;
+        reached(Step::Recovered);
         self.catalog.note_durably(&[RowOp::Setting(BOOT_ID.to_owned(), self.boot.clone())])?;
         if !self.nothing_pending() {
             drop(self.watermark.mark_dirty().map_err(watermark)?);

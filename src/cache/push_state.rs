@@ -330,6 +330,7 @@ impl Cache {
         }
         if let Some(content) = content.as_ref().filter(|_| whole) {
             content.unstamp()?;
+            reached(Step::ContentUnmarked);
         }
         let group =
             vec![RowOp::Inode(ino, Box::new(pushed)), RowOp::Name(Path::clone(path), Box::new(noted))];

@@ -28,6 +28,8 @@ macro_rules! steps {
 steps! {
     /// The watermark says dirty on disk; nothing has changed yet.
     WatermarkDirty = "watermark-dirty",
+    /// The content file exists; neither it nor the catalog says what it is for.
+    ContentMade = "content-made",
     /// The content file exists and names its key; no byte has been written.
     ContentStamped = "content-stamped",
     /// The catalog's note of the change is in the journal; the bytes are not.
@@ -36,6 +38,8 @@ steps! {
     ContentWritten = "content-written",
     /// A local durable point is complete.
     LocallyDurable = "locally-durable",
+    /// Changed attributes are in the journal; that has not been answered.
+    AttributesNoted = "attributes-noted",
     /// A create is in the journal; it has not been answered.
     CreateNoted = "create-noted",
     /// A second name of a file is in the journal; it has not been answered.
@@ -44,6 +48,8 @@ steps! {
     UnlinkNoted = "unlink-noted",
     /// A rename is in the journal; it has not been answered.
     RenameNoted = "rename-noted",
+    /// The bucket expects the parts of an upload; that is not noted here.
+    UploadBegun = "upload-begun",
     /// The note of an upload is durable; the upload has not begun.
     UploadingNoted = "uploading-noted",
     /// A part of a multipart upload is in the bucket.
@@ -54,8 +60,26 @@ steps! {
     ObjectPut = "object-put",
     /// That the object is in the bucket is noted; the index does not name it yet.
     UploadedNoted = "uploaded-noted",
+    /// The bucket's lock is ours; nothing was done with it.
+    LockTaken = "lock-taken",
+    /// The index is written; swamp's copies of its parts do not say so yet.
+    IndexPut = "index-put",
+    /// A copy of a part of the index is written; others may not be.
+    CopyPut = "copy-put",
+    /// Our own index beside the shards is written; the shards are not.
+    BesidePut = "beside-put",
+    /// A shard is written; the meta document does not count that yet.
+    ShardPut = "shard-put",
+    /// The meta document is written; shards that it lists no more are still there.
+    MetaPut = "meta-put",
+    /// A shard that held nothing any more is gone.
+    ShardDeleted = "shard-deleted",
     /// The index in the bucket names the objects; that is not noted here yet.
     IndexCommitted = "index-committed",
+    /// The bucket's lock is given back.
+    LockLeft = "lock-left",
+    /// The content file does not name its key any more; the catalog still says that it is dirty.
+    ContentUnmarked = "content-unmarked",
     /// The commit is noted here; removed objects are still in the bucket.
     CommitNoted = "commit-noted",
     /// A removed object is gone from the bucket; its tombstone is still here.
@@ -66,6 +90,8 @@ steps! {
     Settled = "settled",
     /// A content file's absence is noted; the file is still there.
     EvictNoted = "evict-noted",
+    /// A content file that was let go of is removed.
+    ContentRemoved = "content-removed",
     /// Fetched bytes are in the content file; their presence is not noted.
     HydrateWritten = "hydrate-written",
     /// The journal has been set aside; its notes are not in the database yet.
@@ -74,6 +100,8 @@ steps! {
     JournalFolded = "journal-folded",
     /// A pull has changed the catalog; the fingerprint is not noted yet.
     PullApplied = "pull-applied",
+    /// What a crash left is in order; which boot that was in is not noted yet.
+    Recovered = "recovered",
 }
 
 struct Target {

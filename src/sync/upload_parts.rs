@@ -45,6 +45,7 @@ impl SyncService {
             let key = ObjectKey::new(Path::clone(&state.path));
             let begun = self.store.begin_upload(&key, source.len, &options).await;
             let upload = begun.map_err(|failed| self.upload_failed(state, &options.nonce, failed))?;
+            reached(Step::UploadBegun);
             if !self.note_uploading(state, source.stamp, &options, Some(upload.clone()))? {
                 self.give_up(state, &key, &upload, &options).await;
                 return Ok(Sent::Gone);

@@ -41,6 +41,9 @@ pub(crate) struct Actor {
     in_flight: Option<Tree>,
     /// What the last calls were.
     calls: VecDeque<String>,
+    /// How many calls that change something were acknowledged, and how many fsyncs of them.
+    pub(crate) acknowledged: usize,
+    pub(crate) fsyncs: usize,
     mount: PathBuf,
 }
 
@@ -52,6 +55,8 @@ impl Actor {
             history: History::default(),
             in_flight: None,
             calls: VecDeque::new(),
+            acknowledged: 0,
+            fsyncs: 0,
             mount: mount.to_owned(),
         }
     }
@@ -74,6 +79,7 @@ impl Actor {
         match call(self) {
             Ok(()) => {
                 self.tree = after;
+                self.acknowledged += 1;
                 Ok(())
             }
             Err(failed) => {
@@ -121,7 +127,7 @@ impl Actor {
         self.attempt(
             ("begin".to_owned(), ChangeOf::Names),
             |_| {},
-            |me| std::fs::create_dir(me.full(&folder)),
+            |me| std::fs::create_dir_all(me.full(&folder)),
         )
     }
 
@@ -250,6 +256,7 @@ impl Actor {
             |_| {},
             |me| File::open(me.full(path))?.sync_all(),
         )?;
+        self.fsyncs += 1;
         for name in names_of(&self.tree, path) {
             self.history.is_safe(&name);
         }
@@ -262,6 +269,7 @@ impl Actor {
             |_| {},
             |me| File::open(me.full(path))?.sync_all(),
         )?;
+        self.fsyncs += 1;
         self.history.folder_is_safe(path);
         Ok(())
     }

@@ -17,8 +17,9 @@ pub(crate) fn expect_none(place: &Place, what: &str, faults: &[String]) {
 }
 
 /// Checks the bucket as the crash left it: nothing that was made safe is missing, nothing is
-/// torn, nothing dangles, and "clean" is not said of what is not.
-pub(crate) fn bucket_after_crash(place: &Place, cache: &str, actors: &[&mut Actor]) {
+/// torn, nothing dangles, and "clean" is not said of what is not. Returns whether something that
+/// was acknowledged is not in the bucket.
+pub(crate) fn bucket_after_crash(place: &Place, cache: &str, actors: &[&mut Actor]) -> bool {
     let bucket = BucketView::of(&place.bucket());
     let mut faults = bucket.faults();
     for actor in actors {
@@ -27,6 +28,9 @@ pub(crate) fn bucket_after_crash(place: &Place, cache: &str, actors: &[&mut Acto
         }
     }
     expect_none(place, "In the bucket after the crash", &faults);
+    let is_missing =
+        |actor: &&mut Actor| !inexact(&bucket, &actor.tree, &format!("{}/", actor.folder)).is_empty();
+    let dirty = actors.iter().any(is_missing);
     if says_clean(place, cache) {
         for actor in actors {
             let below = format!("{}/", actor.folder);
@@ -36,6 +40,7 @@ pub(crate) fn bucket_after_crash(place: &Place, cache: &str, actors: &[&mut Acto
             }
         }
     }
+    dirty
 }
 
 /// Checks that the daemons answered no request with a failure of theirs: nothing in the world

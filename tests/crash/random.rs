@@ -12,11 +12,13 @@ use bayou::os::crash_point::Step;
 use crate::actor::Actor;
 use crate::chaos::act;
 use crate::check;
-use crate::daemon::{Daemon, Place, Start, pause, was_killed};
+use crate::daemon::{Daemon, Place, Start, was_killed};
 use crate::dice::Dice;
 
 /// How many cycles a test alone runs.
-const CYCLES: usize = 30;
+const CYCLES: usize = 60;
+/// After how many cycles all is compared with an empty cache.
+const BETWEEN_COMPARISONS: usize = 10;
 /// How many programs are at work.
 const ACTORS: usize = 3;
 
@@ -27,6 +29,36 @@ struct Life {
     actors: Vec<Actor>,
     cache: String,
     cycle: usize,
+    tally: Tally,
+}
+
+/// What happened in all cycles.
+#[derive(Debug, Default)]
+struct Tally {
+    kills: usize,
+    /// Of them, at a labelled step.
+    at_a_step: usize,
+    /// Of them, while something that was acknowledged was not in the bucket.
+    dirty: usize,
+    /// Names that were compared with what was acknowledged, in a mount after a kill.
+    compared: usize,
+    /// Names that were compared with a mount that has an empty cache, and how often.
+    compared_afresh: usize,
+    fresh_machines: usize,
+}
+
+impl Tally {
+    fn line(&self, seed: u64, actors: &[Actor], took: Duration) -> String {
+        let calls: usize = actors.iter().map(|actor| actor.acknowledged).sum();
+        let fsyncs: usize = actors.iter().map(|actor| actor.fsyncs).sum();
+        let Self { kills, at_a_step, dirty, compared, compared_afresh, fresh_machines } = self;
+        format!(
+            "Tally: seed {seed}, {kills} kills ({at_a_step} at a step, {dirty} with dirty data) in {} s, \
+             {calls} acknowledged calls, {fsyncs} fsyncs; compared {compared} names after a kill and \
+             {compared_afresh} on {fresh_machines} fresh machines: nothing was lost",
+            took.as_secs()
+        )
+    }
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -38,13 +70,16 @@ fn nothing_is_lost_whenever_the_mount_is_killed() {
     let seed = number("BAYOU_CRASH_SEED").unwrap_or_else(some_seed);
     let cycles = number("BAYOU_CRASH_CYCLES").map_or(CYCLES, |cycles| usize::try_from(cycles).unwrap());
     eprintln!("{cycles} cycles with seed {seed}");
+    let began = SystemClock.instant();
     let mut life = Life::begin(seed);
     for cycle in 0..cycles {
         life.cycle = cycle;
         life.run_cycle();
     }
     life.verify();
-    eprintln!("{cycles} cycles with seed {seed}: nothing was lost");
+    let took = SystemClock.instant().duration_since(began);
+    eprintln!("{}", life.tally.line(seed, &life.actors, took));
+    assert!(life.tally.dirty * 2 > cycles, "Too seldom was there anything to lose: {:?}", life.tally);
 }
 
 fn some_seed() -> u64 {
@@ -61,7 +96,8 @@ impl Life {
     fn begin(seed: u64) -> Self {
         let place = Place::new();
         let actors = (0..ACTORS).map(|n| Actor::new(&place.mnt(), &format!("p{n}"))).collect();
-        let mut life = Self { place, dice: Dice::new(seed), actors, cache: "cache".to_owned(), cycle: 0 };
+        let (dice, cache, tally) = (Dice::new(seed), "cache".to_owned(), Tally::default());
+        let mut life = Self { place, dice, actors, cache, cycle: 0, tally };
         let daemon = life.start(None).unwrap();
         life.actors.iter_mut().for_each(|actor| actor.begin().unwrap());
         life.sync();
@@ -87,15 +123,18 @@ impl Life {
     fn run_cycle(&mut self) {
         let crash_at = self.dice.once_in(2).then(|| self.some_step());
         eprintln!("cycle {}: {}", self.cycle, crash_at.as_deref().unwrap_or("any moment"));
-        if let Some(mut daemon) = self.start(crash_at) {
-            if self.check_mount() {
-                self.work(&mut daemon);
-            }
+        let started = self.start(crash_at);
+        let mut at_a_step = started.is_none();
+        if let Some(mut daemon) = started {
+            at_a_step = !self.check_mount() || self.work(&mut daemon);
             daemon.kill();
         }
         let actors: Vec<&mut Actor> = self.actors.iter_mut().collect();
-        check::bucket_after_crash(&self.place, &self.cache, &actors);
-        if self.dice.once_in(5) {
+        let dirty = check::bucket_after_crash(&self.place, &self.cache, &actors);
+        self.tally.kills += 1;
+        self.tally.at_a_step += usize::from(at_a_step);
+        self.tally.dirty += usize::from(dirty);
+        if (self.cycle + 1).is_multiple_of(BETWEEN_COMPARISONS) {
             self.verify();
         }
         self.place.forget_logs();
@@ -111,23 +150,33 @@ impl Life {
     fn check_mount(&mut self) -> bool {
         let place = &self.place;
         let mut actors: Vec<&mut Actor> = self.actors.iter_mut().collect();
-        check::mount(place, &mut actors)
+        let alive = check::mount(place, &mut actors);
+        if alive {
+            self.tally.compared += self.names();
+        }
+        alive
     }
 
-    fn work(&mut self, daemon: &mut Daemon) {
-        let time = if self.dice.once_in(6) { 1500 } else { 300 };
+    fn names(&self) -> usize {
+        self.actors.iter().map(|actor| actor.tree.len()).sum()
+    }
+
+    /// Lets the programs work, and kills the mount if it does not die before; returns whether it did.
+    fn work(&mut self, daemon: &mut Daemon) -> bool {
+        let time = if self.dice.once_in(8) { 600 } else { 150 };
         let time = Duration::from_millis(10 + self.dice.below(time) as u64);
         let dices: Vec<Dice> = self.actors.iter().map(|_| self.dice.split()).collect();
         let place = &self.place;
         thread::scope(|scope| {
             let begin = |(actor, dice)| scope.spawn(move || act_on(actor, dice));
             let workers: Vec<_> = self.actors.iter_mut().zip(dices).map(begin).collect();
-            pause(time);
+            let died = daemon.ends_within(time);
             daemon.kill();
             let failed = workers.into_iter().filter_map(|worker| worker.join().err()).count();
             assert_eq!(failed, 0, "Programs went wrong; the log of the mount:\n{}", place.logs());
-        });
-        check::no_request_failed(place);
+            check::no_request_failed(place);
+            died
+        })
     }
 
     fn sync(&mut self) {
@@ -144,6 +193,8 @@ impl Life {
         daemon.kill();
         let actors: Vec<&mut Actor> = self.actors.iter_mut().collect();
         check::fresh_machine(&self.place, &actors);
+        self.tally.fresh_machines += 1;
+        self.tally.compared_afresh += self.names();
         if self.dice.once_in(3) {
             // Another machine goes on: all its content is still in the bucket only.
             self.cache = format!("cache-{}", self.cycle);

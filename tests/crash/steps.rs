@@ -2,11 +2,13 @@
 
 use std::process::ExitStatus;
 
+use bayou::model::shard::{META_KEY, Meta, ShardRole};
 use bayou::os::crash_point::Step;
+use bayou::os::durable_file;
 
 use crate::actor::{Actor, Done};
 use crate::check;
-use crate::daemon::{Daemon, Place, Start, was_killed};
+use crate::daemon::{Daemon, Place, Start, text, was_killed};
 use crate::dice::Dice;
 
 const KIB: usize = 1 << 10;
@@ -16,12 +18,51 @@ const LARGE: usize = 9 << 20;
 const FILLER: usize = 4 << 20;
 const FLAGS: &[&str] = &["--write-back", "100ms", "--refresh", "100ms", "--cache-size", "12MiB"];
 
+/// How the index of the bucket is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Index {
+    /// One document.
+    Alone,
+    /// One document, with swamp's copies of its parts beside it.
+    Copied,
+    /// Swamp's shards, with an index of ours beside them.
+    Sharded,
+}
+
+impl Index {
+    /// Returns where the program works: below a name that swamp has shards for, where there are any.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Alone => "p",
+            Self::Copied | Self::Sharded => "data/type/id",
+        }
+    }
+
+    /// Makes the index of a bucket that has one document so.
+    fn lay_out(self, place: &Place) {
+        match self {
+            Self::Alone => {}
+            Self::Copied => {
+                let meta = Meta { role: ShardRole::Copies, partitions: Vec::new() };
+                let path = place.bucket().join(META_KEY);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                durable_file::replace(&path, &meta.to_bytes()).unwrap();
+            }
+            Self::Sharded => {
+                let said = place.run(&["index", "migrate", "--keep-beside", text(&place.bucket())]);
+                assert!(said.status.success(), "{said:?}");
+            }
+        }
+    }
+}
+
 /// Dies at `step` for the `nth` time while everything is done that reaches it.
-fn dies_at(step: Step, nth: usize) {
+fn dies_at(step: Step, nth: usize, index: Index) {
     let place = Place::new();
-    let mut actor = Actor::new(&place.mnt(), "p");
+    let mut actor = Actor::new(&place.mnt(), index.folder());
     let mut other = Actor::new(&place.mnt(), "other");
     prepare(&place, &mut [&mut actor, &mut other]);
+    index.lay_out(&place);
     let crash_at = Some(format!("{}:{nth}", step.label()));
     let ended = live(&place, &mut actor, crash_at);
     assert!(was_killed(ended), "{step:?} was not reached for the {nth}. time: {ended}\n{}", place.logs());
@@ -73,7 +114,8 @@ fn fill(actor: &mut Actor) -> Done {
 /// Does everything that a mount can be asked for; the last change is left unpushed.
 fn work(actor: &mut Actor) -> Done {
     let mut dice = Dice::new(8);
-    let own = |name: &str| format!("p/{name}");
+    let folder = actor.folder.clone();
+    let own = |name: &str| format!("{folder}/{name}");
     actor.write(&own("large"), (5 << 20) + 123, &dice.bytes(100))?;
     actor.read(&own("small0"))?;
     actor.append(&own("small1"), &dice.bytes(700))?;
@@ -88,6 +130,7 @@ fn work(actor: &mut Actor) -> Done {
     actor.create_with(&own("temp"), &dice.bytes(4000))?;
     actor.rename(&own("temp"), &own("small4"))?;
     actor.unlink(&own("small5"))?;
+    actor.make_folder(&own("empty"))?;
     actor.make_folder(&own("made"))?;
     actor.make_folder(&own("unmade"))?;
     actor.remove_folder(&own("unmade"))?;
@@ -100,7 +143,7 @@ fn work(actor: &mut Actor) -> Done {
     actor.fsync(&own("twin"))?;
     actor.write(&own("twin"), 100, &dice.bytes(200))?;
     actor.unlink(&own("small1"))?;
-    actor.fsync_folder("p")?;
+    actor.fsync_folder(&folder)?;
     write_large(actor, &own("filler"), FILLER, &mut dice)?;
     actor.create_with(&own("last"), &dice.bytes(50))
 }
@@ -115,45 +158,71 @@ fn write_large(actor: &mut Actor, path: &str, size: usize, dice: &mut Dice) -> D
 }
 
 macro_rules! steps {
-    ($($test:ident: $step:ident $($nth:literal)*,)*) => {
-        $(#[test]
+    ($($index:ident { $($test:ident: $step:ident $($nth:literal)*,)* })*) => {
+        $($(#[test]
         fn $test() {
-            dies_at(Step::$step, 1);
-            $(dies_at(Step::$step, $nth);)*
-        })*
+            dies_at(Step::$step, 1, Index::$index);
+            $(dies_at(Step::$step, $nth, Index::$index);)*
+        })*)*
 
-        const TRIED: &[Step] = &[$(Step::$step,)*];
+        const TRIED: &[Step] = &[$($(Step::$step,)*)*];
     };
 }
 
 steps! {
-    dying_when_the_watermark_says_dirty_loses_nothing: WatermarkDirty,
-    dying_when_a_content_file_is_stamped_loses_nothing: ContentStamped 3,
-    dying_when_a_change_is_noted_loses_nothing: ChangingNoted 5,
-    dying_when_content_is_written_loses_nothing: ContentWritten 3,
-    dying_at_a_durable_point_loses_nothing: LocallyDurable,
-    dying_when_a_create_is_noted_loses_nothing: CreateNoted 2,
-    dying_when_a_second_name_is_noted_loses_nothing: LinkNoted 2,
-    dying_when_an_unlink_is_noted_loses_nothing: UnlinkNoted 2,
-    dying_when_a_rename_is_noted_loses_nothing: RenameNoted 2,
-    dying_when_an_upload_is_noted_loses_nothing: UploadingNoted 4,
-    dying_when_a_part_is_uploaded_loses_nothing: PartUploaded 2,
-    dying_before_an_upload_is_completed_loses_nothing: BeforeComplete,
-    dying_when_an_object_is_put_loses_nothing: ObjectPut 4,
-    dying_when_an_upload_is_noted_as_done_loses_nothing: UploadedNoted 4,
-    dying_when_the_index_is_committed_loses_nothing: IndexCommitted 3,
-    dying_when_a_commit_is_noted_loses_nothing: CommitNoted 3,
-    dying_when_an_object_is_deleted_loses_nothing: ObjectDeleted 2,
-    dying_before_the_watermark_is_settled_loses_nothing: BeforeSettle,
-    dying_when_the_watermark_is_settled_loses_nothing: Settled,
-    dying_when_an_eviction_is_noted_loses_nothing: EvictNoted,
-    dying_when_bytes_were_fetched_loses_nothing: HydrateWritten 5,
-    dying_when_the_journal_is_set_aside_loses_nothing: JournalRotated,
-    dying_when_the_journal_is_folded_loses_nothing: JournalFolded,
-    dying_when_a_pull_was_applied_loses_nothing: PullApplied,
+    Alone {
+        dying_when_the_watermark_says_dirty_loses_nothing: WatermarkDirty,
+        dying_when_a_content_file_is_made_loses_nothing: ContentMade 3,
+        dying_when_a_content_file_is_stamped_loses_nothing: ContentStamped 3,
+        dying_when_a_change_is_noted_loses_nothing: ChangingNoted 5,
+        dying_when_content_is_written_loses_nothing: ContentWritten 3,
+        dying_at_a_durable_point_loses_nothing: LocallyDurable,
+        dying_when_attributes_are_noted_loses_nothing: AttributesNoted 2,
+        dying_when_a_create_is_noted_loses_nothing: CreateNoted 2,
+        dying_when_a_second_name_is_noted_loses_nothing: LinkNoted 2,
+        dying_when_an_unlink_is_noted_loses_nothing: UnlinkNoted 2,
+        dying_when_a_rename_is_noted_loses_nothing: RenameNoted 2,
+        dying_when_an_upload_has_begun_loses_nothing: UploadBegun,
+        dying_when_an_upload_is_noted_loses_nothing: UploadingNoted 4,
+        dying_when_a_part_is_uploaded_loses_nothing: PartUploaded 2,
+        dying_before_an_upload_is_completed_loses_nothing: BeforeComplete,
+        dying_when_an_object_is_put_loses_nothing: ObjectPut 4,
+        dying_when_an_upload_is_noted_as_done_loses_nothing: UploadedNoted 4,
+        dying_when_the_lock_is_taken_loses_nothing: LockTaken 2,
+        dying_when_the_index_is_put_loses_nothing: IndexPut 2,
+        dying_when_the_index_is_committed_loses_nothing: IndexCommitted 3,
+        dying_when_the_lock_is_left_loses_nothing: LockLeft 2,
+        dying_when_a_content_file_is_unmarked_loses_nothing: ContentUnmarked 3,
+        dying_when_a_commit_is_noted_loses_nothing: CommitNoted 3,
+        dying_when_an_object_is_deleted_loses_nothing: ObjectDeleted 2,
+        dying_before_the_watermark_is_settled_loses_nothing: BeforeSettle,
+        dying_when_the_watermark_is_settled_loses_nothing: Settled,
+        dying_when_an_eviction_is_noted_loses_nothing: EvictNoted,
+        dying_when_a_content_file_is_removed_loses_nothing: ContentRemoved,
+        dying_when_bytes_were_fetched_loses_nothing: HydrateWritten 5,
+        dying_when_the_journal_is_set_aside_loses_nothing: JournalRotated,
+        dying_when_the_journal_is_folded_loses_nothing: JournalFolded,
+        dying_when_a_pull_was_applied_loses_nothing: PullApplied,
+        dying_when_all_is_in_order_loses_nothing: Recovered,
+    }
+    Copied {
+        dying_before_the_copies_are_written_loses_nothing: IndexPut 2,
+        dying_when_a_copy_is_put_loses_nothing: CopyPut 3,
+        dying_when_the_copies_are_listed_loses_nothing: MetaPut,
+    }
+    Sharded {
+        dying_when_an_object_of_a_shard_is_put_loses_nothing: ObjectPut 4,
+        dying_when_our_own_index_is_put_loses_nothing: BesidePut,
+        dying_when_a_shard_is_put_loses_nothing: ShardPut 3,
+        dying_when_the_shards_are_listed_loses_nothing: MetaPut 3,
+        dying_when_an_empty_shard_is_gone_loses_nothing: ShardDeleted,
+        dying_when_the_shards_are_committed_loses_nothing: IndexCommitted 3,
+        dying_when_an_object_of_a_shard_is_deleted_loses_nothing: ObjectDeleted 2,
+    }
 }
 
 #[test]
 fn every_labelled_step_is_tried() {
-    assert_eq!(TRIED, Step::ALL);
+    let untried: Vec<_> = Step::ALL.iter().filter(|step| !TRIED.contains(step)).collect();
+    assert!(untried.is_empty(), "{untried:?}");
 }

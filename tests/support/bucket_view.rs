@@ -7,9 +7,14 @@ use bayou::model::content_hash::ContentHash;
 use bayou::model::entry::Entry;
 use bayou::model::index::{INDEX_KEY, Index};
 use bayou::model::key::{DataKey, ObjectKey};
+use bayou::model::shard::{META_KEY, Meta, Shard, ShardRole, shard_object};
 use bayou::store::folder::FolderStore;
 use bayou::store::{ObjectStore, Version};
+use bytes::Bytes;
 use futures::TryStreamExt;
+
+/// Where bayou keeps what has no shard.
+const BESIDE_KEY: &str = "_control/bayou/index.json";
 
 /// An object of the bucket.
 #[derive(Debug)]
@@ -37,16 +42,7 @@ impl BucketView {
     }
 
     async fn read(store: &dyn ObjectStore) -> Self {
-        let entries = match store.get(&ObjectKey::new(INDEX_KEY), None, None).await {
-            Ok(fetched) => {
-                let index = Index::parse(&fetched.body).expect("the index is whole at every moment");
-                index.entries().map(|(key, entry)| (key.to_owned(), entry)).collect()
-            }
-            Err(failed) => {
-                assert!(failed.is_not_found(), "{failed}");
-                BTreeMap::new()
-            }
-        };
+        let entries = read_entries(store).await;
         let listed: Vec<_> = store.list("", None).try_collect().await.unwrap();
         let mut objects = BTreeMap::new();
         for key in listed.into_iter().flatten().map(|listed| listed.key) {
@@ -74,5 +70,38 @@ impl BucketView {
             (lies && !ahead).then(|| format!("{key}: the entry {entry:?} is not of {object:?}"))
         };
         self.entries.iter().filter_map(check).collect()
+    }
+}
+
+/// Reads the index, whichever layout it has.
+async fn read_entries(store: &dyn ObjectStore) -> BTreeMap<String, Entry> {
+    let meta = body(store, META_KEY).await.map(|meta| Meta::parse(&meta).unwrap().unwrap());
+    match meta {
+        Some(Meta { role: ShardRole::Truth { .. }, partitions }) => {
+            let mut entries = read_document(store, BESIDE_KEY).await;
+            for name in partitions {
+                let shard = body(store, &shard_object(&name)).await.expect("a shard that is listed is there");
+                let shard = Shard::parse(&shard).unwrap().unwrap();
+                entries.extend(shard.entries().map(|(key, entry)| (key.to_owned(), entry)));
+            }
+            entries
+        }
+        Some(Meta { role: ShardRole::Copies, .. }) | None => read_document(store, INDEX_KEY).await,
+    }
+}
+
+async fn read_document(store: &dyn ObjectStore, key: &str) -> BTreeMap<String, Entry> {
+    let Some(body) = body(store, key).await else { return BTreeMap::new() };
+    let index = Index::parse(&body).expect("the index is whole at every moment");
+    index.entries().map(|(key, entry)| (key.to_owned(), entry)).collect()
+}
+
+async fn body(store: &dyn ObjectStore, key: &str) -> Option<Bytes> {
+    match store.get(&ObjectKey::new(key), None, None).await {
+        Ok(fetched) => Some(fetched.body),
+        Err(failed) => {
+            assert!(failed.is_not_found(), "{failed}");
+            None
+        }
     }
 }

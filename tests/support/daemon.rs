@@ -127,6 +127,20 @@ impl Daemon {
         self.child.wait().unwrap()
     }
 
+    /// Lets it go on for a while; returns whether it ended by itself.
+    pub(crate) fn ends_within(&mut self, time: Duration) -> bool {
+        let start = SystemClock.instant();
+        loop {
+            if self.child.try_wait().unwrap().is_some() {
+                return true;
+            }
+            if SystemClock.instant().duration_since(start) >= time {
+                return false;
+            }
+            pause(BEAT);
+        }
+    }
+
     /// Asks it to unmount, as a service manager does.
     pub(crate) fn terminate(&self) {
         let pid = self.child.id().to_string();

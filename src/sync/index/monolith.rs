@@ -16,6 +16,7 @@ use crate::model::index::{Damaged, INDEX_KEY, Index};
 use crate::model::key::{DataKey, ObjectKey};
 use crate::model::shard::{META_KEY, Meta, ShardRole, partition_key, shard_object};
 use crate::model::timestamp::Timestamp;
+use crate::os::crash_point::{Step, reached};
 use crate::store::{Condition, ObjectStore, PutOptions, StoreError, Version};
 use crate::sync::error::{Result, SyncError};
 
@@ -100,6 +101,7 @@ impl Monolith {
         let failed = |failed| SyncError::store(format!("Writing the index of {}", store.address()))(failed);
         let before = self.version.clone();
         self.write_document(store, INDEX_KEY, now).await.map_err(failed)?;
+        reached(Step::IndexPut);
         self.write_copies(store, before).await.map_err(failed)
     }
 
@@ -129,7 +131,9 @@ impl Monolith {
         let write = |partition: String| async move {
             let shard = index.shard_of(|key| partition_key(key).as_deref() == Some(&*partition));
             let key = ObjectKey::new(shard_object(&partition));
-            store.put(&key, shard.to_bytes().into(), &PutOptions::when(Condition::Always)).await.map(drop)
+            store.put(&key, shard.to_bytes().into(), &PutOptions::when(Condition::Always)).await?;
+            reached(Step::CopyPut);
+            Ok::<_, StoreError>(())
         };
         let writes = stream::iter(touched.clone()).map(write);
         writes.buffer_unordered(PARALLEL_COPIES).try_collect::<()>().await?;
@@ -141,6 +145,7 @@ impl Monolith {
         let meta = Meta { role: ShardRole::Copies, partitions };
         let options = PutOptions::when(Condition::Always);
         let version = store.put(&ObjectKey::new(META_KEY), meta.to_bytes().into(), &options).await?;
+        reached(Step::MetaPut);
         (self.copies, self.copies_version) = (Some(meta), Some(version));
         self.note_copies(&touched, before.as_ref());
         Ok(())

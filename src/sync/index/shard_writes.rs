@@ -12,6 +12,7 @@ use super::shards::{BESIDE_KEY, Document, Shards};
 use crate::model::key::ObjectKey;
 use crate::model::shard::{META_KEY, Meta, Shard, ShardRole, shard_object};
 use crate::model::timestamp::Timestamp;
+use crate::os::crash_point::{Step, reached};
 use crate::store::{Condition, ObjectStore, PutOptions, StoreError};
 use crate::sync::error::{Result, SyncError};
 
@@ -33,6 +34,7 @@ impl Shards {
         let failed = |failed| SyncError::store(format!("Writing the index of {}", store.address()))(failed);
         if self.beside_touched.set {
             self.beside.write_document(store, BESIDE_KEY, now).await.map_err(failed)?;
+            reached(Step::BesidePut);
             self.beside_touched.set = false;
         }
         let emptied = self.write_shards(store).await.map_err(failed)?;
@@ -63,7 +65,10 @@ impl Shards {
                 Err(moved) if moved.is_condition_failed() => {
                     tracing::debug!(%key, "Somebody fills the shard that was empty: it stays");
                 }
-                deleted => deleted?,
+                deleted => {
+                    deleted?;
+                    reached(Step::ShardDeleted);
+                }
             }
         }
         Ok(())
@@ -83,6 +88,7 @@ impl Shards {
                 // One that is there although it should not be is taken in by the next attempt.
                 let options = PutOptions::when(version.map_or(Condition::IfAbsent, Condition::IfVersion));
                 let version = store.put(&key, Bytes::from(body), &options).await?;
+                reached(Step::ShardPut);
                 Ok::<_, StoreError>((name, version))
             }
         };
@@ -111,6 +117,7 @@ impl Shards {
         let condition = self.meta.clone().map_or(Condition::IfAbsent, Condition::IfVersion);
         let options = PutOptions::when(condition);
         let version = store.put(&ObjectKey::new(META_KEY), meta.to_bytes().into(), &options).await?;
+        reached(Step::MetaPut);
         (self.meta, self.commit_seq, self.repair) = (Some(version), Some(next), false);
         Ok(())
     }

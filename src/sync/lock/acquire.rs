@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::lease::{Lease, PAUSE};
 use super::seen::{SeenLock, inspect, inspect_with_age};
 use super::{Held, Place, UNNAMED};
+use crate::os::crash_point::{Step, reached};
 use crate::store::{self, Condition, ErrorKind, Nonce, PutOptions, StoreError, Version};
 use crate::sync::error::Result;
 
@@ -73,6 +74,7 @@ impl Attempt {
             }
             match self.step(seems_free).await {
                 Ok(Found::Ours(version)) => {
+                    reached(Step::LockTaken);
                     self.place.memory.lock().holder = None;
                     let lease = Lease::new(self.place, self.nonce, version);
                     return Some(Ok(lease));

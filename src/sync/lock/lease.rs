@@ -16,6 +16,7 @@ use super::seen::{SeenLock, inspect};
 use super::{Place, UNNAMED};
 use crate::model::timestamp::Timestamp;
 use crate::os::clock::SharedClock;
+use crate::os::crash_point::{Step, reached};
 use crate::store::{self, Condition, PutOptions, Version};
 use crate::sync::error::{Result, SyncError};
 
@@ -200,7 +201,7 @@ impl Lease {
         let key = &self.place.key;
         for attempt in 1..=MOST_RELEASES {
             match self.remove(&written).await {
-                Ok(()) => return,
+                Ok(()) => return reached(Step::LockLeft),
                 Err(error) if attempt == MOST_RELEASES || !error.kind.is_transient() => {
                     tracing::warn!(%key, %error, "The lock of the bucket could not be given back: it lapses by itself");
                     break;
