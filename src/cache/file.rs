@@ -68,6 +68,17 @@ impl Cache {
         self.content_of(ino)?.read(offset..offset.saturating_add(len).min(size))
     }
 
+    /// Returns the content of a file, if there is one.
+    pub(super) fn content_if_any(&self, ino: Ino) -> Option<Arc<Content>> {
+        let id = self.names.read().inode(ino).ok()?.content.clone()?;
+        self.contents.lock().get(&id).cloned()
+    }
+
+    /// Returns whether all of a file is here.
+    pub(super) fn is_here(&self, ino: Ino) -> bool {
+        self.content_if_any(ino).is_some_and(|content| content.lock().is_complete())
+    }
+
     /// Returns the content of a file, made if there is none yet.
     pub fn content_of(&self, ino: Ino) -> Result<Arc<Content>> {
         if let Some(id) = &self.names.read().inode(ino)?.content {

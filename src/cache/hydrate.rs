@@ -19,14 +19,11 @@ use super::bare_key::BareKeys;
 use super::content::{Content, ReadOutcome};
 use super::error::{CacheError, Result};
 use super::rows::{ContentId, Ino, Path, RowOp, Source};
+use super::windows::{FIRST_WINDOW, Windows};
 use crate::model::content_hash::ContentHash;
 use crate::model::key::ObjectKey;
 use crate::store::{ErrorKind, Fetched, SharedStore, StoreError};
 
-/// Smallest range that is asked for (less only at the end of a file), in bytes.
-const FIRST_WINDOW: u64 = 1 << 20;
-/// Largest range that is asked for at once, in bytes.
-const LAST_WINDOW: u64 = 8 << 20;
 /// How often a reader looks again when other readers' fetches failed.
 const MOST_ROUNDS: usize = 64;
 
@@ -37,7 +34,7 @@ pub struct Hydrator {
     bare: Option<BareKeys>,
     timeout: Duration,
     flights: Mutex<HashMap<ContentId, Vec<Flight>>>,
-    windows: Mutex<HashMap<ContentId, Window>>,
+    windows: Windows,
 }
 
 struct Flight {
@@ -45,10 +42,13 @@ struct Flight {
     done: watch::Receiver<()>,
 }
 
-#[derive(Clone, Copy)]
-struct Window {
-    next: u64,
-    size: u64,
+/// How much is asked for around what is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// What a reader will want next as well.
+    Window,
+    /// Nothing more.
+    Exact,
 }
 
 /// Whether bytes may be fetched that the cache has no room for.
@@ -87,7 +87,7 @@ impl Hydrator {
             bare: None,
             timeout,
             flights: Mutex::new(HashMap::new()),
-            windows: Mutex::new(HashMap::new()),
+            windows: Windows::new(),
         }
     }
 
@@ -119,18 +119,33 @@ impl Hydrator {
     /// a push makes room for.
     pub async fn hydrate(&self, ino: Ino) -> Result<()> {
         let size = self.cache.attr(ino)?.size;
-        self.ensure_with(ino, 0..size, Room::Exceeded).await
+        self.ensure_with(ino, 0..size, (Room::Exceeded, Reach::Window)).await
     }
 
     /// Returns when a range of a file is present.
     pub async fn ensure(&self, ino: Ino, range: Range<u64>) -> Result<()> {
-        self.ensure_with(ino, range, Room::Needed).await
+        self.ensure_with(ino, range, (Room::Needed, Reach::Window)).await
     }
 
-    async fn ensure_with(&self, ino: Ino, range: Range<u64>, room: Room) -> Result<()> {
+    /// Returns when a range of a file is present; asks for nothing beyond it.
+    pub(super) async fn ensure_exactly(&self, ino: Ino, range: Range<u64>) -> Result<()> {
+        self.ensure_with(ino, range, (Room::Needed, Reach::Exact)).await
+    }
+
+    /// Notes a read; returns what should be fetched for a reader who goes on like that.
+    pub(super) fn ahead(&self, ino: Ino, read: Range<u64>) -> Vec<Range<u64>> {
+        let Some(content) = self.cache.content_if_any(ino) else { return Vec::new() };
+        let limit = {
+            let state = content.lock();
+            state.row.fill_limit.min(state.len)
+        };
+        self.windows.read(&content.id, read, limit)
+    }
+
+    async fn ensure_with(&self, ino: Ino, range: Range<u64>, (room, reach): (Room, Reach)) -> Result<()> {
         for _ in 0..MOST_ROUNDS * (1 + (range.end - range.start).div_ceil(FIRST_WINDOW) as usize) {
             let content = self.cache.content_of(ino)?;
-            match self.turn(&content, &range) {
+            match self.turn(&content, &range, reach) {
                 Turn::Present => return Ok(()),
                 Turn::Wait(mut done) => drop(done.changed().await),
                 Turn::Fetch(part, flight) => {
@@ -144,7 +159,7 @@ impl Hydrator {
         Err(CacheError::Gone(ino))
     }
 
-    fn turn(&self, content: &Content, range: &Range<u64>) -> Turn {
+    fn turn(&self, content: &Content, range: &Range<u64>, reach: Reach) -> Turn {
         // The flights' lock is held while the gaps are read: a fetch that ends now has filled.
         let mut flights = self.flights.lock();
         let (gap, limit) = {
@@ -158,27 +173,15 @@ impl Hydrator {
         if let Some(flight) = there.iter().find(|flight| flight.range.contains(&gap.start)) {
             return Turn::Wait(flight.done.clone());
         }
-        let wanted = self.window(&content.id, &gap, limit);
+        let wanted = match reach {
+            Reach::Window => self.windows.wanted(&content.id, &gap, limit),
+            Reach::Exact => gap.clone(),
+        };
         let next_flight = there.iter().map(|f| f.range.start).filter(|&start| start > gap.start).min();
         let part = wanted.start..wanted.end.min(next_flight.unwrap_or(u64::MAX));
         let (sender, done) = watch::channel(());
         there.push(Flight { range: part.clone(), done });
         Turn::Fetch(part, sender)
-    }
-
-    /// Returns what to ask for: at least the gap's beginning, more while reads are sequential.
-    fn window(&self, id: &ContentId, gap: &Range<u64>, limit: u64) -> Range<u64> {
-        let mut windows = self.windows.lock();
-        let size = match windows.get(id) {
-            Some(window) if window.next == gap.start => (window.size * 2).min(LAST_WINDOW),
-            _ => FIRST_WINDOW,
-        };
-        let end = (gap.start + size).min(limit);
-        windows.insert(id.clone(), Window { next: end, size });
-        if end == limit {
-            windows.remove(id);
-        }
-        gap.start..end
     }
 
     fn land(&self, id: &ContentId, part: &Range<u64>) {

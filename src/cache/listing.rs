@@ -88,6 +88,21 @@ impl Cache {
         Ok(listing[from..].iter().take(most).cloned().collect())
     }
 
+    /// Returns the file that a folder lists before another name.
+    pub(super) fn listed_before(&self, folder: Ino, ino: Ino) -> Option<Ino> {
+        let listing = self.listing(folder).ok()?;
+        let before = listing[..listing.partition_point(|entry| entry.ino < ino)].iter().rev();
+        before
+            .map(|entry| (entry.ino, entry.kind))
+            .find(|(_, kind)| *kind == EntryKind::File)
+            .map(|(ino, _)| ino)
+    }
+
+    /// Returns the folder that a path is in.
+    pub(super) fn folder_of(&self, path: &str) -> Option<Ino> {
+        self.names.read().name(names::split(path).0).map(|folder| folder.ino)
+    }
+
     /// Returns the folder that a folder is in; the root is in itself.
     pub fn parent_of(&self, folder: Ino) -> Ino {
         let names = self.names.read();

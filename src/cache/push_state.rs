@@ -4,11 +4,9 @@
 //! durably before it begins, notes its outcome, and notes the commit. A file is clean only if
 //! nothing changed it since the stamp of the snapshot.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Cache;
-use super::content::Content;
 use super::error::Result;
 use super::names::Names;
 use super::rows::{Ino, Inode, Name, Path, Remote, RowOp, Source, Stamp, Tombstone, Uploaded, Uploading};
@@ -224,11 +222,6 @@ impl Cache {
         self.catalog.sync()?;
         reached(Step::UploadingNoted);
         Ok(true)
-    }
-
-    fn content_if_any(&self, ino: Ino) -> Option<Arc<Content>> {
-        let id = self.names.read().inode(ino).ok()?.content.clone()?;
-        self.content(&id).ok()
     }
 
     /// Notes what an upload of `ino` put into the bucket, whatever the name means by now.

@@ -14,16 +14,24 @@ use super::file_io::Span;
 use super::front::Front;
 use super::negotiate::{FOR_EVER, GENERATION};
 use super::xattr::Answer;
+use crate::cache::prefetch::Prefetch;
 
 /// What fuser calls.
 pub(super) struct Adapter {
     pub(super) front: Arc<Front>,
+    prefetch: Arc<Prefetch>,
     runtime: Handle,
 }
 
 impl Adapter {
     pub(super) fn new(front: Arc<Front>, runtime: Handle) -> Self {
-        Self { front, runtime }
+        let prefetch = Prefetch::new(Arc::clone(&front.hydrator), runtime.clone());
+        Self { front, prefetch, runtime }
+    }
+
+    /// Has what follows a read fetched, after it was answered.
+    pub(super) fn read_on(&self, ino: INodeNo, span: Span) {
+        self.prefetch.note_read(ino.0, span.offset, u64::from(span.len));
     }
 
     /// Runs an answer and turns what goes wrong into an errno.

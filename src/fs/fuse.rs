@@ -151,6 +151,7 @@ impl Filesystem for Adapter {
             Ok(ReadOutcome::Missing(_)) => self.read_later(ino, span, reply),
             Err(errno) => reply.error(errno),
         }
+        self.read_on(ino, span);
     }
 
     fn write(

@@ -93,7 +93,8 @@ impl Machine {
         self.cache.unlink(folder, name).unwrap();
     }
 
-    fn write(&self, path: &str, bytes: &[u8]) {
+    /// Writes a whole file.
+    pub(crate) fn write(&self, path: &str, bytes: &[u8]) {
         let (folder, name) = self.folder_of(path);
         let node = NewNode { mode: 0o644, uid: None, gid: None };
         let file =

@@ -10,6 +10,7 @@ mod links;
 mod machine;
 mod model;
 mod names;
+mod prefetch;
 mod remote;
 mod world;
 mod xattrs;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::io::Write;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -137,7 +138,15 @@ impl World {
     /// Returns how often bytes of files were asked for since the last publication.
     pub(crate) fn gets(&self) -> usize {
         let requests = self.requests.requests();
-        requests.iter().filter(|request| request.operation == "get" && !request.key.starts_with('.')).count()
+        let is_file = |key: &str| !key.starts_with(['.', '_']);
+        requests.iter().filter(|request| request.operation == "get" && is_file(&request.key)).count()
+    }
+
+    /// Returns the ranges of an object that were asked for since the last publication.
+    pub(crate) fn asked(&self, key: &str) -> Vec<Range<u64>> {
+        let requests = self.requests.requests();
+        let gets = requests.into_iter().filter(|request| request.operation == "get" && request.key == key);
+        gets.map(|request| request.range.unwrap()).collect()
     }
 
     /// Returns the path of an object in the bucket.

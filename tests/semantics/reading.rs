@@ -124,3 +124,48 @@ fn clean_content_stays_within_its_limit_and_dirty_content_stays() {
     world.server.fault(Fault::on_any(Action::Cut));
     assert!(read(world.path("dirty")).unwrap() == bytes);
 }
+
+/// Shows read-8.
+#[test]
+fn files_that_are_read_one_after_another_are_fetched_ahead() {
+    let objects: Vec<(String, &[u8])> = (0..40).map(|n| (format!("f{n:02}"), &b"small"[..])).collect();
+    let objects: Vec<(&str, &[u8])> = objects.iter().map(|(key, body)| (key.as_str(), *body)).collect();
+    let world = World::new(&objects, &QUIET);
+    let gate = Gate::new();
+    for n in 2..6 {
+        let held = Fault::on(Op::GetObject, Action::Hold(gate.clone()));
+        world.server.fault(held.key(&format!("data/f{n:02}")));
+    }
+    for n in 0..2 {
+        assert_eq!(read(world.path(&format!("f{n:02}"))).unwrap(), b"small");
+    }
+    gate.wait_for_blocking(4);
+    let asked = || objects.iter().map(|(key, _)| world.sent(Op::GetObject, key).len()).collect::<Vec<_>>();
+    assert_eq!(asked().iter().sum::<usize>(), 6, "the four that follow are under way at once");
+    gate.open();
+    for (key, _) in &objects[2..] {
+        assert_eq!(read(world.path(key)).unwrap(), b"small");
+    }
+    assert_eq!(asked(), [1; 40]);
+}
+
+/// Shows read-9.
+#[test]
+fn a_file_that_is_read_on_and_on_is_fetched_ahead() {
+    let bytes = noise(20 << 20);
+    let world = World::new(&[("large", &bytes)], &QUIET);
+    let gate = Gate::new();
+    // The first read is answered; what is asked for beside it waits.
+    world
+        .server
+        .fault(Fault::on(Op::GetObject, Action::Hold(gate.clone())).key("data/large").nth(2..=u64::MAX));
+    let mut part = vec![0; 1 << 20];
+    let file = File::open(world.path("large")).unwrap();
+    file.read_exact_at(&mut part, 0).unwrap();
+    assert!(part == bytes[..1 << 20]);
+    gate.wait_for_blocking(1);
+    gate.open();
+    assert!(read(world.path("large")).unwrap() == bytes);
+    let sent: u64 = world.sent(Op::GetObject, "large").iter().map(|sent| sent.bytes_out).sum();
+    assert_eq!(sent, 20 * MIB, "each byte once");
+}

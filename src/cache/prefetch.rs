@@ -1,0 +1,184 @@
+//! Fetching ahead of the readers: the next files of a sequence, the next bytes of a large file.
+//!
+//! It is a guess, so it never costs anything that is here: nothing is evicted for it, a failure
+//! is nobody's, and all of it together holds a bounded number of bytes in memory.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::Cache;
+use super::error::Result;
+use super::file::Access;
+use super::hydrate::Hydrator;
+use super::names::Names;
+use super::rows::{Ino, Inode, Path};
+use super::sequence::{Interest, Order, Part, Sequences, Wish};
+
+/// Larger files are not fetched before they are opened, in bytes.
+const LARGEST_FILE: u64 = 1 << 20;
+/// Most bytes that may be on their way, in KiB.
+const BUDGET_KIB: usize = 64 << 10;
+/// What every request counts for at least, in KiB: so many may be on their way, too.
+const LEAST_KIB: u32 = 1 << 10;
+/// How many names are looked at to find a file's neighbours.
+const MOST_LOOKS: usize = 64;
+
+/// Fetches what will be read next.
+pub struct Prefetch {
+    hydrator: Arc<Hydrator>,
+    runtime: Handle,
+    budget: Arc<Semaphore>,
+    guesses: Mutex<Guesses>,
+}
+
+/// Programs read in the order of names or in that of listings.
+struct Guesses {
+    by_name: Sequences<Path>,
+    as_listed: Sequences<(Ino, Ino)>,
+}
+
+/// A file that may be fetched.
+struct Candidate {
+    ino: Ino,
+    size: u64,
+}
+
+struct ByName<'a>(&'a Names);
+
+struct AsListed<'a>(&'a Cache);
+
+impl Prefetch {
+    /// Returns a prefetch that runs on `runtime`.
+    pub fn new(hydrator: Arc<Hydrator>, runtime: Handle) -> Arc<Self> {
+        let guesses = Guesses { by_name: Sequences::new(), as_listed: Sequences::new() };
+        let budget = Arc::new(Semaphore::new(BUDGET_KIB));
+        Arc::new(Self { hydrator, runtime, budget, guesses: Mutex::new(guesses) })
+    }
+
+    /// Notes a read of `len` bytes at `offset`, and fetches what follows if it is part of a
+    /// sequence. Never waits.
+    pub fn note_read(self: &Arc<Self>, ino: Ino, offset: u64, len: u64) {
+        if offset == 0
+            && let Some(wish) = self.files_after(ino)
+        {
+            self.fetch_files(wish);
+        }
+        for range in self.hydrator.ahead(ino, offset..offset.saturating_add(len)) {
+            self.fetch(Candidate { ino, size: range.end - range.start }, range.start, None);
+        }
+    }
+
+    fn files_after(&self, ino: Ino) -> Option<Wish<Candidate>> {
+        let cache = self.hydrator.cache();
+        let path = {
+            let names = cache.names.read();
+            let inode = names.inode(ino).ok()?;
+            inode.path.clone().filter(|_| is_small_file(inode))?
+        };
+        let mut guesses = self.guesses.lock();
+        let part = guesses.by_name.read(&path, &ByName(&cache.names.read()));
+        if let Part::Sequence(wish) = part {
+            return wish;
+        }
+        let folder = cache.folder_of(&path)?;
+        match guesses.as_listed.read(&(folder, ino), &AsListed(cache)) {
+            Part::Sequence(wish) => wish,
+            Part::Alone => None,
+        }
+    }
+
+    fn fetch_files(self: &Arc<Self>, wish: Wish<Candidate>) {
+        let absent = wish.files.into_iter().filter(|file| !self.hydrator.cache().is_here(file.ino));
+        let mut room = self.hydrator.cache().room();
+        for file in absent {
+            if file.size > room {
+                tracing::debug!("The cache has no room to fetch ahead");
+                return;
+            }
+            room -= file.size;
+            self.fetch(file, 0, Some(&wish.interest));
+        }
+    }
+
+    /// Fetches a part of a file when the budget allows it, unless nobody wants it any more then.
+    fn fetch(self: &Arc<Self>, part: Candidate, offset: u64, interest: Option<&Interest>) {
+        let this = Arc::clone(self);
+        let interest = interest.map(Arc::downgrade);
+        self.runtime.spawn(async move {
+            let kib = u32::try_from(part.size >> 10).unwrap_or(u32::MAX).clamp(LEAST_KIB, BUDGET_KIB as u32);
+            let Ok(_permit) = this.budget.acquire_many(kib).await else { return };
+            if interest.is_some_and(|interest| interest.strong_count() == 0) {
+                return;
+            }
+            let range = offset..offset + part.size;
+            if let Err(failed) = this.fetch_now(part.ino, range).await {
+                tracing::debug!(ino = part.ino, error = %failed, "What may be read next could not be fetched");
+                let mut guesses = this.guesses.lock();
+                guesses.by_name.give_up();
+                guesses.as_listed.give_up();
+            }
+        });
+    }
+}
+
+impl Prefetch {
+    /// Fetches a range; as long as that takes nobody drops the file's content.
+    async fn fetch_now(&self, ino: Ino, range: Range<u64>) -> Result<()> {
+        self.hydrator.cache().open_file(ino, Access::Read)?;
+        let fetched = self.hydrator.ensure_exactly(ino, range).await;
+        self.hydrator.cache().release(ino);
+        fetched
+    }
+}
+
+fn is_small_file(inode: &Inode) -> bool {
+    inode.is_file() && (1..=LARGEST_FILE).contains(&inode.size)
+}
+
+impl Order for ByName<'_> {
+    type Place = Path;
+    type File = Candidate;
+
+    fn before(&self, place: &Path) -> Option<Path> {
+        let before = self.0.names.range::<Path, _>(..place).rev().take(MOST_LOOKS);
+        before
+            .filter(|(_, name)| self.0.inode(name.ino).is_ok_and(is_small_file))
+            .map(|(path, _)| path)
+            .next()
+            .cloned()
+    }
+
+    fn after(&self, place: &Path, most: usize) -> Vec<(Path, Candidate)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let after = self.0.names.range::<Path, _>((Excluded(place), Unbounded)).take(most + MOST_LOOKS);
+        let files = after.filter_map(|(path, name)| {
+            let inode = self.0.inode(name.ino).ok().filter(|inode| is_small_file(inode))?;
+            Some((Path::clone(path), Candidate { ino: name.ino, size: inode.size }))
+        });
+        files.take(most).collect()
+    }
+}
+
+impl Order for AsListed<'_> {
+    /// The folder, and the file in it: listings go by inode number.
+    type Place = (Ino, Ino);
+    type File = Candidate;
+
+    fn before(&self, &(folder, ino): &(Ino, Ino)) -> Option<(Ino, Ino)> {
+        Some((folder, self.0.listed_before(folder, ino)?))
+    }
+
+    fn after(&self, &(folder, ino): &(Ino, Ino), most: usize) -> Vec<((Ino, Ino), Candidate)> {
+        let listed = self.0.read_folder(folder, ino, most + MOST_LOOKS).unwrap_or_default();
+        let names = self.0.names.read();
+        let files = listed.iter().filter_map(|entry| {
+            let inode = names.inode(entry.ino).ok().filter(|inode| is_small_file(inode))?;
+            Some(((folder, entry.ino), Candidate { ino: entry.ino, size: inode.size }))
+        });
+        files.take(most).collect()
+    }
+}
