@@ -6,9 +6,10 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bayou::cache::Seen;
@@ -17,14 +18,30 @@ use bayou::fs::invalidate;
 use bayou::fs::mount::{self, Detach, Mount, MountOptions, UnmountError, Unmounted};
 use bayou::fs::mount_table;
 use bayou::fs::mountpoint::{self, Mountpoint, MountpointError, Note};
+use bayou::fs::notify::KernelLine;
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, LockOwner, OpenFlags, ReplyAttr,
     ReplyData, ReplyEntry, Request, SessionACL,
 };
 
+#[path = "support/kernel_wait.rs"]
+mod kernel_wait;
+
+use kernel_wait::an_announcement_waits;
+
 /// One file, `counter`, whose text is how often it was read from the daemon.
+#[derive(Clone, Default)]
 struct OneFile {
     reads: Arc<AtomicU64>,
+    permissions: Arc<AtomicU16>,
+    /// Where the first lookup waits, twice, when its answer is made and before it is sent.
+    hold: Arc<Mutex<Option<Arc<Barrier>>>>,
+}
+
+impl OneFile {
+    fn attributes(&self) -> FileAttr {
+        FileAttr { perm: self.permissions.load(Ordering::SeqCst), ..attributes(2) }
+    }
 }
 
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
@@ -53,13 +70,21 @@ fn attributes(ino: u64) -> FileAttr {
 impl Filesystem for OneFile {
     fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
         match name.to_str() {
-            Some("counter") => reply.entry(&FOR_EVER, &attributes(2), Generation(0)),
+            Some("counter") => {
+                let attributes = self.attributes();
+                let hold = self.hold.lock().unwrap().take();
+                for hold in hold.iter().flat_map(|hold| [hold, hold]) {
+                    hold.wait();
+                }
+                reply.entry(&FOR_EVER, &attributes, Generation(0));
+            }
             _ => reply.error(Errno::ENOENT),
         }
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        reply.attr(&FOR_EVER, &attributes(ino.0));
+        let attributes = if ino.0 == 2 { self.attributes() } else { attributes(ino.0) };
+        reply.attr(&FOR_EVER, &attributes);
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: fuser::ReplyOpen) {
@@ -103,11 +128,16 @@ impl Scratch {
     }
 
     fn serve(&self) -> Served {
+        let permissions = Arc::new(AtomicU16::new(0o755));
+        self.serve_this(OneFile { permissions, ..OneFile::default() })
+    }
+
+    fn serve_this(&self, filesystem: OneFile) -> Served {
         let (device, mount) = self.mount();
-        let filesystem = OneFile { reads: Arc::new(AtomicU64::new(0)) };
+        let line = KernelLine::over(device.try_clone().unwrap());
         let config = fuser::Config::default();
         let session = fuser::Session::from_fd(filesystem, device, SessionACL::All, config).unwrap();
-        Served { mount: Some(mount), session: session.spawn().unwrap() }
+        Served { mount: Some(mount), line, session: session.spawn().unwrap() }
     }
 
     /// Leaves the mount of a daemon that has died.
@@ -128,6 +158,7 @@ impl Drop for Scratch {
 
 struct Served {
     mount: Option<Mount>,
+    line: KernelLine,
     session: fuser::BackgroundSession,
 }
 
@@ -222,7 +253,7 @@ fn a_strangers_mount_on_the_same_path_is_never_unmounted() {
 #[test]
 fn a_mount_that_got_the_ids_of_ours_is_never_unmounted() {
     let scratch = Scratch::new();
-    let Served { mount, session } = scratch.serve();
+    let Served { mount, session, .. } = scratch.serve();
     let ended = mount.as_ref().unwrap().gone();
     mount::unmount_path(&scratch.path, Detach::WhenIdle).unwrap();
     session.join().unwrap();
@@ -262,7 +293,7 @@ fn a_dead_mount_whose_attributes_the_kernel_remembers_is_recognised() {
     assert!(std::fs::metadata(&scratch.path).unwrap().is_dir());
     abort_connection(&scratch.path);
     assert!(mountpoint::is_stale(&scratch.path));
-    let Served { mount, session } = served;
+    let Served { mount, session, .. } = served;
     std::mem::forget(mount);
     session.join().ok();
     Mountpoint::prepare(&scratch.path).unwrap();
@@ -290,20 +321,55 @@ fn read_ahead_is_raised_once_the_session_has_begun() {
 #[tokio::test]
 async fn content_that_changed_is_read_again_and_only_then() {
     let scratch = Scratch::new();
-    let served = scratch.serve();
+    let Served { mut mount, line, session } = scratch.serve();
     let (queue, pending) = invalidate::queue();
-    let thread = pending.start(served.session.notifier()).unwrap();
+    let thread = pending.start(line).unwrap();
     let path = scratch.path.join("counter");
     assert_eq!(text_of(&path), "1\n");
     assert_eq!(text_of(&path), "1\n");
-    queue.push(Seen::Attributes(2));
+    queue.push(attributes_of_the_file());
     queue.announced().await;
     assert_eq!(text_of(&path), "1\n");
-    queue.push(Seen::Content(2));
+    queue.push(Seen::Content { ino: 2, names: Vec::new() });
     queue.push(Seen::Entry { parent: 1, name: "never seen".to_owned() });
     queue.announced().await;
     assert_eq!(text_of(&path), "2\n");
-    served.end();
+    drop(mount.take());
+    session.join().unwrap();
+    thread.stop();
+}
+
+fn attributes_of_the_file() -> Seen {
+    Seen::Attributes { ino: 2, names: vec![(1, "counter".to_owned())] }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_change_that_is_announced_while_a_lookup_is_answered_is_seen() {
+    let scratch = Scratch::new();
+    let (hold, filesystem) = (Arc::new(Barrier::new(2)), OneFile::default());
+    let permissions = Arc::clone(&filesystem.permissions);
+    permissions.store(0o755, Ordering::SeqCst);
+    *filesystem.hold.lock().unwrap() = Some(Arc::clone(&hold));
+    let Served { mut mount, line, session } = scratch.serve_this(filesystem);
+    let (queue, pending) = invalidate::queue();
+    let thread = pending.start(line).unwrap();
+    let path = scratch.path.join("counter");
+    let mode = move || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    let looking = tokio::task::spawn_blocking(mode.clone());
+    // The reply is made, of the file as it was, and is not sent.
+    hold.wait();
+    permissions.store(0o700, Ordering::SeqCst);
+    queue.push(attributes_of_the_file());
+    let announcing = tokio::spawn(async move { queue.announced().await });
+    while !announcing.is_finished() && !an_announcement_waits() {
+        tokio::task::yield_now().await;
+    }
+    hold.wait();
+    assert_eq!(looking.await.unwrap(), 0o755);
+    announcing.await.unwrap();
+    assert_eq!(mode(), 0o700, "the kernel keeps what it was told too late");
+    drop(mount.take());
+    session.join().unwrap();
     thread.stop();
 }
 

@@ -26,6 +26,7 @@ impl CacheError {
 impl Hydrator {
     /// Reads a range and keeps nothing of what was absent.
     pub(super) async fn read_around(&self, ino: Ino, range: Range<u64>) -> Result<Vec<u8>> {
+        self.cache().note_given(ino)?;
         match self.read_past_gaps(ino, range.clone()).await {
             Err(sick) if sick.is_lack_of_room() => self.read_from_bucket(ino, range, sick).await,
             read => read,
@@ -75,6 +76,12 @@ impl Hydrator {
 }
 
 impl Cache {
+    /// Notes that readers get bytes that are not kept.
+    fn note_given(&self, ino: Ino) -> Result<()> {
+        self.names.write().inode_mut(ino)?.given = true;
+        Ok(())
+    }
+
     /// Returns the object that has exactly a file's bytes, if there is one.
     fn unchanged_source(&self, ino: Ino) -> Result<Option<Source>> {
         Ok(self.names.read().inode(ino)?.equal_object().cloned())

@@ -214,6 +214,7 @@ mod tests {
             opens: 0,
             lookups: 0,
             parted: false,
+            given: false,
             taken_path: None,
         }
     }

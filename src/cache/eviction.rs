@@ -121,6 +121,8 @@ impl Cache {
         without.content = None;
         let group = vec![RowOp::Inode(clean.ino, Box::new(without)), RowOp::NoContent(clean.id.clone())];
         self.commit(&mut names, group)?;
+        // The kernel may go on with what it has of it.
+        names.inode_mut(clean.ino)?.given = true;
         reached(Step::EvictNoted);
         self.drop_content(&clean.id);
         reached(Step::ContentRemoved);

@@ -43,8 +43,9 @@ impl Cache {
         if inode.is_folder() {
             return Err(CacheError::IsAFolder(inode.path.as_deref().unwrap_or("").to_owned()));
         }
-        if inode.path.is_none() && inode.opens == 0 {
-            // Its content went with its last name.
+        if inode.path.is_none() && (inode.opens == 0 || inode.taken_path.is_some()) {
+            // Its content went with its last name, or others took the name: who asks for the
+            // name means what has it now.
             return Err(CacheError::Gone(ino));
         }
         inode.opens += 1;

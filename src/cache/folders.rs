@@ -5,12 +5,12 @@
 
 use std::collections::HashSet;
 
+use super::Cache;
 use super::error::Result;
 use super::names::{self, Names};
 use super::pull_state::{Pulled, set_common};
 use super::rows::{Ino, Inode, Kind, Name, Path, RowOp, Stamp};
 use super::tree::NewNode;
-use super::{Cache, Seen};
 use crate::model::entry::Attributes;
 use crate::model::key::DataKey;
 
@@ -88,7 +88,7 @@ impl Cache {
             return self.make_known(names, group);
         }
         self.commit(names, group)?;
-        self.tell(Seen::Attributes(ino));
+        self.tell_attributes(names, ino);
         Ok(())
     }
 
@@ -111,7 +111,7 @@ impl Cache {
             inode.implied = true;
             set_folder_attributes(&mut inode, &Attributes::default());
             self.commit(&mut names, vec![RowOp::Inode(ino, Box::new(inode))])?;
-            self.tell(Seen::Attributes(ino));
+            self.tell_attributes(&names, ino);
             self.prune_folders(&mut names, &format!("{path}/x"))?;
         }
         Ok(())

@@ -90,9 +90,19 @@ pub enum Seen {
         name: String,
     },
     /// A file's content changed.
-    Content(Ino),
+    Content {
+        /// The file.
+        ino: Ino,
+        /// Its names, each with its folder.
+        names: Vec<(Ino, String)>,
+    },
     /// Only attributes changed.
-    Attributes(Ino),
+    Attributes {
+        /// The file or folder.
+        ino: Ino,
+        /// Its names, each with its folder.
+        names: Vec<(Ino, String)>,
+    },
 }
 
 /// Who hands on what the kernel must be told.
@@ -254,6 +264,19 @@ impl Cache {
         if let Some(tell) = &*self.seen.lock() {
             tell(seen);
         }
+    }
+
+    fn tell_attributes(&self, names: &Names, ino: Ino) {
+        self.tell(Seen::Attributes { ino, names: Self::places_of(names, ino) });
+    }
+
+    /// Returns an inode's names, each with its folder.
+    fn places_of(names: &Names, ino: Ino) -> Vec<(Ino, String)> {
+        let place = |path: &Path| {
+            let (parent, name) = names::split(path);
+            names.name(parent).map(|folder| (folder.ino, name.to_owned()))
+        };
+        names.names_of(ino).iter().filter(|path| !path.is_empty()).filter_map(place).collect()
     }
 
     fn tell_entry(&self, names: &Names, path: &str) {

@@ -4,11 +4,11 @@
 //! when its entry says something else: another group, none, or other bytes, which is what
 //! somebody leaves who knows nothing of groups and writes or removes one name.
 
+use super::Cache;
 use super::error::Result;
 use super::names::Names;
 use super::pull_state::{clean_name, kind_of};
 use super::rows::{Ino, Inode, LinkGroup, Name, Path, Remote, RowOp, Source};
-use super::{Cache, Seen};
 use crate::model::entry::Entry;
 use crate::model::key::DataKey;
 
@@ -58,7 +58,7 @@ impl Cache {
             Some(other) => {
                 self.join(names, path, (other, &remote), vec![RowOp::NoInode(ino)])?;
                 Self::remember_taken(names, ino, path);
-                self.tell(Seen::Attributes(ino));
+                self.tell_attributes(names, ino);
                 self.drop_if_unused(names, ino);
                 Ok(())
             }
@@ -91,7 +91,7 @@ impl Cache {
         let name = Name { pushed, ..clean_name(ino, remote, inode.stamp) };
         group.push(RowOp::Name(Path::clone(path), Box::new(name)));
         self.make_known(names, group)?;
-        self.tell(Seen::Attributes(ino));
+        self.tell_attributes(names, ino);
         Ok(())
     }
 
@@ -110,7 +110,7 @@ impl Cache {
         let name = clean_name(fresh, &remote, own.stamp);
         let rows = vec![RowOp::Inode(fresh, Box::new(own)), RowOp::Name(Path::clone(path), Box::new(name))];
         self.make_known(names, rows)?;
-        self.tell(Seen::Attributes(ino));
+        self.tell_attributes(names, ino);
         Ok(())
     }
 }

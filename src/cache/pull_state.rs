@@ -7,11 +7,11 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
+use super::Cache;
 use super::error::Result;
 use super::names::Names;
 use super::rows::{Ino, Inode, Kind, Name, Path, Remote, RowOp, Source, Stamp, Tombstone};
 use super::tree::NewNode;
-use super::{Cache, Seen};
 use crate::model::entry::{Attributes, Entry};
 use crate::model::identity::Identity;
 use crate::model::key::DataKey;
@@ -200,7 +200,7 @@ impl Cache {
         }
         self.commit(names, group)?;
         if changed {
-            self.tell(Seen::Attributes(ino));
+            self.tell_attributes(names, ino);
         }
         Ok(())
     }
@@ -254,7 +254,7 @@ impl Cache {
             ];
             self.commit(names, group)?;
         }
-        self.tell(Seen::Attributes(old));
+        self.tell_attributes(names, old);
         Self::remember_taken(names, old, path);
         self.tell_entry(names, path);
         self.drop_if_unused(names, old);
@@ -285,7 +285,7 @@ impl Cache {
         self.commit(&mut names, vec![RowOp::NoName(Path::clone(path)), RowOp::NoInode(ino)])?;
         Self::remember_taken(&mut names, ino, path);
         self.tell_entry(&names, path);
-        self.tell(Seen::Attributes(ino));
+        self.tell_attributes(&names, ino);
         self.drop_if_unused(&mut names, ino);
         self.prune_folders(&mut names, path)
     }

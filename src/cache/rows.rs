@@ -142,6 +142,9 @@ pub struct Inode {
     /// Whether others took one of its names, which whoever has it open may have opened.
     #[serde(skip)]
     pub parted: bool,
+    /// Whether bytes of it were read that its content does not hold (any more).
+    #[serde(skip)]
+    pub given: bool,
     /// The path that others took from it while it was open here.
     #[serde(skip)]
     pub taken_path: Option<Path>,

@@ -101,8 +101,9 @@ impl Cache {
 
     /// Takes a newer version of a clean file from the object itself, ahead of the index.
     ///
-    /// The inode stays if nothing of the older version was read yet; else the name gets a new
-    /// one, and `false` says that this inode's version is gone.
+    /// The inode stays if nothing of the older version was read yet, and the kernel was not told
+    /// that it is longer or shorter: a read that is under way may have looked at the size
+    /// already. Else the name gets a new one, and `false` says that this inode's version is gone.
     pub fn adopt_object(&self, ino: Ino, remote: Remote) -> Result<bool> {
         let held = self.names.read().inode(ino)?.content.clone();
         let content = held.as_ref().map(|id| self.content(id)).transpose()?;
@@ -122,7 +123,8 @@ impl Cache {
         let Some(path) = of_source.or(own).filter(|path| !names.is_dirty(path)) else { return Ok(false) };
         let indexed = names.at(&path)?.0.remote.clone();
         let is_linked = !names.is_only_name(ino, &path);
-        if !unread || is_linked || inode.parted {
+        let is_told = inode.lookups > 0 && (inode.given || inode.size != remote.size);
+        if !unread || is_told || is_linked || inode.parted {
             let entry = Entry { size: Some(remote.size), ..Entry::default() };
             self.replace_by_remote(&mut names, &path, &entry, remote.clone())?;
             let (name, inode) = names.at(&path)?;
@@ -139,9 +141,10 @@ impl Cache {
         let mut group = vec![RowOp::Inode(ino, Box::new(updated)), RowOp::Name(path, Box::new(row))];
         group.extend(old.clone().map(RowOp::NoContent));
         self.commit(&mut names, group)?;
+        let places = Self::places_of(&names, ino);
         drop((names, state));
         old.iter().for_each(|id| self.drop_content(id));
-        self.tell(Seen::Content(ino));
+        self.tell(Seen::Content { ino, names: places });
         Ok(true)
     }
 

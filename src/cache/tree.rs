@@ -379,6 +379,7 @@ impl Inode {
             opens: 0,
             lookups: 0,
             parted: false,
+            given: false,
             taken_path: None,
         }
     }

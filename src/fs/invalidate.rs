@@ -9,10 +9,10 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use fuser::{INodeNo, Notifier};
 use tokio::sync::oneshot;
 
-use crate::cache::Seen;
+use super::notify::{KernelLine, Part, Told};
+use crate::cache::{Ino, Seen};
 
 enum Message {
     Announce(Seen),
@@ -64,8 +64,8 @@ impl InvalidationQueue {
 
 impl PendingInvalidations {
     /// Starts to announce to the kernel.
-    pub fn start(self, notifier: Notifier) -> io::Result<InvalidationThread> {
-        self.start_with(move |seen| announce(&notifier, seen))
+    pub fn start(self, kernel: KernelLine) -> io::Result<InvalidationThread> {
+        self.start_with(move |seen| announce(&kernel, seen))
     }
 
     fn start_with<F>(self, announce: F) -> io::Result<InvalidationThread>
@@ -119,30 +119,40 @@ where
     }
 }
 
-fn announce(notifier: &Notifier, seen: &Seen) -> io::Result<()> {
-    let told = match seen {
-        // From offset 0 to the end; a negative offset means "attributes only" and never waits.
-        Seen::Content(ino) => notifier.inval_inode(INodeNo(*ino), 0, 0),
-        Seen::Attributes(ino) => notifier.inval_inode(INodeNo(*ino), -1, 0),
-        Seen::Entry { parent, name } => forget_entry(notifier, INodeNo(*parent), name),
-    };
-    match told {
-        // The kernel does not know the inode or the name: there is nothing to forget.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        told => told,
+fn announce(kernel: &KernelLine, seen: &Seen) -> io::Result<()> {
+    match seen {
+        Seen::Content { ino, names } => forget_inode(kernel, *ino, Part::All, names),
+        Seen::Attributes { ino, names } => forget_inode(kernel, *ino, Part::Attributes, names),
+        Seen::Entry { parent, name } => forget_entry(kernel, *parent, name),
     }
 }
 
+/// Makes the kernel forget an inode. One that it does not know it may be about to hear of, as it
+/// was before the change, in the reply to a lookup: then it forgets the name, once it has that.
+fn forget_inode(kernel: &KernelLine, ino: Ino, part: Part, names: &[(Ino, String)]) -> io::Result<()> {
+    if kernel.forget_inode(ino, part)? == Told::Unknown {
+        for (folder, name) in names {
+            kernel.forget_name(*folder, name)?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes the kernel forget what a name means, and the listing that it keeps of the folder.
-fn forget_entry(notifier: &Notifier, folder: INodeNo, name: &str) -> io::Result<()> {
-    notifier.inval_entry(folder, name.as_ref())?;
+fn forget_entry(kernel: &KernelLine, folder: Ino, name: &str) -> io::Result<()> {
+    kernel.forget_name(folder, name)?;
     // If nobody asked for the name the kernel has nothing to forget, and has left the listing.
-    notifier.inval_inode(folder, 0, 0)
+    kernel.forget_inode(folder, Part::All)?;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn content(ino: Ino) -> Seen {
+        Seen::Content { ino, names: Vec::new() }
+    }
 
     fn started() -> (InvalidationQueue, InvalidationThread, Receiver<Seen>) {
         let (queue, pending) = queue();
@@ -150,7 +160,7 @@ mod tests {
         let announce = move |invalidation: &Seen| {
             sender.send(invalidation.clone()).ok();
             match invalidation {
-                Seen::Attributes(_) => Err(io::ErrorKind::NotConnected.into()),
+                Seen::Attributes { .. } => Err(io::ErrorKind::NotConnected.into()),
                 _ => Ok(()),
             }
         };
@@ -161,7 +171,7 @@ mod tests {
     #[test]
     fn changes_are_announced_in_order_also_those_from_before_the_start() {
         let (queue, pending) = queue();
-        queue.push(Seen::Content(2));
+        queue.push(content(2));
         let (sender, seen) = channel();
         let thread = pending
             .start_with(move |invalidation| {
@@ -172,14 +182,14 @@ mod tests {
         queue.push(Seen::Entry { parent: 1, name: "a".to_owned() });
         thread.stop();
         let seen: Vec<_> = seen.iter().collect();
-        assert_eq!(seen, [Seen::Content(2), Seen::Entry { parent: 1, name: "a".to_owned() }]);
+        assert_eq!(seen, [content(2), Seen::Entry { parent: 1, name: "a".to_owned() }]);
     }
 
     #[test]
     fn an_announcement_that_fails_does_not_end_the_others() {
         let (queue, thread, seen) = started();
-        queue.push(Seen::Attributes(7));
-        queue.push(Seen::Content(8));
+        queue.push(Seen::Attributes { ino: 7, names: Vec::new() });
+        queue.push(content(8));
         thread.stop();
         assert_eq!(seen.iter().count(), 2);
     }
@@ -187,16 +197,16 @@ mod tests {
     #[tokio::test]
     async fn the_barrier_returns_after_what_was_handed_in_before() {
         let (queue, _thread, seen) = started();
-        queue.push(Seen::Content(3));
+        queue.push(content(3));
         queue.announced().await;
-        assert_eq!(seen.try_recv(), Ok(Seen::Content(3)));
+        assert_eq!(seen.try_recv(), Ok(content(3)));
     }
 
     #[tokio::test]
     async fn after_the_end_nothing_waits_and_nothing_fails() {
         let (queue, thread, _seen) = started();
         thread.stop();
-        queue.push(Seen::Content(3));
+        queue.push(content(3));
         queue.announced().await;
     }
 }

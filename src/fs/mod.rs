@@ -24,6 +24,7 @@ pub mod mount_table;
 pub mod mountpoint;
 mod name;
 mod negotiate;
+pub mod notify;
 mod own_xattr;
 mod readdir;
 pub mod serve;

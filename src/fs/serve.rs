@@ -18,6 +18,7 @@ use super::invalidate::{InvalidationThread, PendingInvalidations};
 use super::mount::{self, Detach, Mount, MountError, MountOptions, UnmountError, Unmounted};
 use super::mountpoint::Mountpoint;
 use super::negotiate;
+use super::notify::KernelLine;
 
 /// How far the kernel reads ahead, in KiB: one read request.
 const READ_AHEAD_KIB: u32 = 1024;
@@ -45,11 +46,12 @@ pub fn serve(
 ) -> Result<(Serving, SessionEnd), MountError> {
     let failed = |source| MountError::Io { path: point.path().to_owned(), source };
     let (device, mount) = mount::mount(point, options)?;
+    let line = KernelLine::over(device.try_clone().map_err(failed)?);
     let adapter = Adapter::new(front, runtime.clone());
     // Who may look in is decided by the kernel (`allow_other`), not once more by fuser.
     let session = fuser::Session::from_fd(adapter, device, SessionACL::All, negotiate::session_config())
         .map_err(failed)?;
-    let invalidations = invalidations.start(session.notifier()).map_err(failed)?;
+    let invalidations = invalidations.start(line).map_err(failed)?;
     let (end, ended) = oneshot::channel();
     let gone = mount.gone();
     std::thread::Builder::new()

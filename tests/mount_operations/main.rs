@@ -6,10 +6,18 @@ mod attributes;
 mod content;
 mod durability;
 mod holes;
+#[path = "../support/kernel_wait.rs"]
+mod kernel_wait;
 mod links;
 mod machine;
 mod model;
 mod names;
+mod overtaken;
+#[path = "../support/pace.rs"]
+#[expect(dead_code, reason = "the tests of sync stand still as well")]
+mod pace;
+#[path = "../support/paced_store.rs"]
+mod paced_store;
 mod prefetch;
 mod remote;
 mod world;

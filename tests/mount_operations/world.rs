@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bayou::cache::Cache;
 use bayou::cache::listing::EntryKind;
@@ -20,7 +22,10 @@ use bayou::store::folder::FolderStore;
 use bayou::store::recording::RecordingStore;
 use bayou::sync::SyncService;
 
+use super::kernel_wait::an_announcement_waits;
 use super::machine::{CACHE_BYTES, Machine};
+use super::pace::Pace;
+use super::paced_store::PacedStore;
 
 /// A step of a sync.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +33,9 @@ pub(crate) enum Step {
     Push,
     Pull,
 }
+
+/// A file that is being read.
+pub(crate) type Reading = tokio::task::JoinHandle<io::Result<Vec<u8>>>;
 
 /// A mounted filesystem; unmounted at the end.
 pub(crate) struct World {
@@ -37,6 +45,7 @@ pub(crate) struct World {
     sync: Arc<SyncService>,
     requests: Arc<RecordingStore>,
     other: Machine,
+    is_deaf: Arc<AtomicBool>,
     pub(crate) cache: Arc<Cache>,
     folder: tempfile::TempDir,
 }
@@ -56,6 +65,11 @@ impl World {
 
     /// Mounts an empty bucket.
     pub(crate) fn mounted(close: CloseMode, fsync: FsyncMode) -> Self {
+        Self::paced(close, fsync, &Pace::new())
+    }
+
+    /// Mounts an empty bucket that is asked at this pace.
+    pub(crate) fn paced(close: CloseMode, fsync: FsyncMode, pace: &Arc<Pace>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Other users are let through to the mount.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
@@ -63,19 +77,25 @@ impl World {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let bucket: SharedStore = Arc::new(FolderStore::open(&folder.path().join("bucket")).unwrap());
-        let requests = Arc::new(RecordingStore::new(Arc::clone(&bucket)));
+        let paced = PacedStore::around(Arc::clone(&bucket), Arc::clone(pace));
+        let requests = Arc::new(RecordingStore::new(paced));
         let Machine { cache, hydrator, sync } =
             Machine::new(&folder.path().join("cache"), CACHE_BYTES, requests.clone());
         let other = Machine::new(&folder.path().join("other"), 8 * CACHE_BYTES, bucket);
         let (queue, pending) = invalidate::queue();
-        let tell = queue.clone();
-        cache.tell_kernel_through(move |seen| tell.push(seen));
+        let (tell, is_deaf) = (queue.clone(), Arc::new(AtomicBool::new(false)));
+        let hears = Arc::clone(&is_deaf);
+        cache.tell_kernel_through(move |seen| {
+            if !hears.load(Ordering::SeqCst) {
+                tell.push(seen);
+            }
+        });
         let options = FrontOptions { uid: 0, gid: 0, close, fsync };
         let front = Front::new(Arc::clone(&sync), hydrator, options);
         let options = MountOptions { source: "test".to_owned(), read_only: false, allow_other: true };
         let point = Mountpoint::prepare(&folder.path().join("mount")).unwrap();
         let serving = serve::serve(Arc::new(front), &point, &options, runtime.handle(), pending).unwrap();
-        Self { runtime, serving: Some(serving), queue, sync, requests, other, cache, folder }
+        Self { runtime, serving: Some(serving), queue, sync, requests, other, is_deaf, cache, folder }
     }
 
     /// Makes another machine publish exactly these files, and returns when the kernel knows.
@@ -86,6 +106,49 @@ impl World {
             self.queue.announced().await;
         });
         self.requests.take();
+    }
+
+    /// As [`World::publish`], but this machine does not look for news.
+    pub(crate) fn publish_unseen(&self, files: &[(&str, &[u8])]) {
+        self.runtime.block_on(self.other.publish(files));
+    }
+
+    /// From now on the kernel is told of nothing.
+    pub(crate) fn deafen_kernel(&self) {
+        self.is_deaf.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns when the kernel was told of everything, or cannot be told the rest before a request
+    /// is answered.
+    pub(crate) fn announce_or_wait(&self) {
+        let queue = self.queue.clone();
+        let telling = self.runtime.spawn(async move { queue.announced().await });
+        while !telling.is_finished() && !an_announcement_waits() {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Reads a file, of which only so many requests are answered; returns what came of it if it
+    /// is done then.
+    pub(crate) fn read_for(
+        &self,
+        pace: &Pace,
+        requests: usize,
+        reading: &mut Reading,
+    ) -> Option<io::Result<Vec<u8>>> {
+        let done = self.runtime.block_on(pace.advance(requests, Pin::new(reading)));
+        done.map(|joined| joined.unwrap())
+    }
+
+    /// Begins to read a whole file.
+    pub(crate) fn reading(&self, name: &str) -> Reading {
+        let path = self.path(name);
+        self.runtime.spawn_blocking(move || std::fs::read(path))
+    }
+
+    /// Returns what came of a read.
+    pub(crate) fn read_ended(&self, reading: Reading) -> io::Result<Vec<u8>> {
+        self.runtime.block_on(reading).unwrap()
     }
 
     /// Has another machine change something and push it, and returns when the kernel knows.
