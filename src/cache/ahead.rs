@@ -23,6 +23,10 @@ impl Hydrator {
         source: &Source,
         failed: StoreError,
     ) -> Result<()> {
+        if self.cache.source_of(ino)?.1 != *source {
+            // What the file comes from was set aside, or named, meanwhile.
+            return Ok(());
+        }
         let stale = || CacheError::Stale { path: path.to_string() };
         if *source.key != **path {
             return Err(stale());

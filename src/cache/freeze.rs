@@ -82,6 +82,10 @@ impl Cache {
 
     /// Returns whether all bytes of a file are here.
     pub fn is_complete(&self, ino: Ino) -> Result<bool> {
+        let inode = self.names.read().inode(ino)?.clone();
+        if inode.is_file() && inode.content.is_none() {
+            return Ok(inode.size == 0);
+        }
         Ok(self.content_of(ino)?.lock().is_complete())
     }
 

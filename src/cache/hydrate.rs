@@ -318,7 +318,7 @@ impl Cache {
     }
 
     /// Returns a file's path (or its last key) and the object that fills it.
-    fn source_of(&self, ino: Ino) -> Result<(Path, Source)> {
+    pub(super) fn source_of(&self, ino: Ino) -> Result<(Path, Source)> {
         let names = self.names.read();
         let inode = names.inode(ino)?;
         let source = inode.source.clone().ok_or(CacheError::Gone(ino))?;

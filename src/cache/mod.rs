@@ -31,6 +31,7 @@ pub mod counted;
 pub mod durable;
 pub mod error;
 pub mod eviction;
+pub mod exchange;
 pub mod file;
 pub mod folders;
 pub mod found;
@@ -42,6 +43,7 @@ pub mod kind;
 mod links;
 pub mod listing;
 pub mod missing;
+pub mod moves;
 pub mod names;
 pub mod open;
 pub mod origin;
@@ -55,6 +57,7 @@ mod refused;
 pub mod rename;
 pub mod rows;
 mod sequence;
+pub mod set_aside;
 pub mod shadow;
 mod tables;
 pub mod theirs;
@@ -136,6 +139,8 @@ pub struct Cache {
     applied: Mutex<Option<String>>,
     /// Keys of the index that cannot be files.
     refused: Mutex<Vec<String>>,
+    /// What was set aside in the bucket. Taken under the lock of the tree, or alone.
+    temporaries: Mutex<set_aside::Temporaries>,
     /// Whether something of the index was left out that is to be shown now: nothing counts as
     /// applied until all of it is taken over again.
     show_again: AtomicBool,

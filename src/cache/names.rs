@@ -5,10 +5,12 @@
 //! is the empty path. Names sort by path, so all that lies below a folder is one run.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 use std::time::Instant;
 
 use super::error::{CacheError, Result};
 use super::links::Links;
+use super::moves::Moving;
 use super::rows::{ContentId, Ino, Inode, Name, Nanos, Path, ROOT, RowOp, Rows, Stamp, Tombstone};
 use crate::model::key::{MAX_KEY_BYTES, Refusal, check_path};
 
@@ -41,6 +43,7 @@ pub struct Names {
     bytes: u64,
     files: u64,
     pub(super) links: Links,
+    pub(super) moving: Moving,
     /// Longest path that still fits into a key, in bytes.
     pub(super) longest_path: usize,
     /// The part of the tree that is held; `None`: all of it.
@@ -58,6 +61,7 @@ impl Names {
             names: BTreeMap::new(),
             inodes: rows.inodes.into_iter().collect(),
             pending: rows.tombstones.keys().map(|path| (Path::clone(path), Pending::since(now))).collect(),
+            moving: Moving::of_tombstones(&rows.tombstones),
             tombstones: rows.tombstones,
             next_ino,
             bytes: 0,
@@ -116,10 +120,12 @@ impl Names {
             RowOp::Name(path, row) => self.put_name(path, *row, now),
             RowOp::NoName(path) => self.remove_name(&path),
             RowOp::Tombstone(path, row) => {
+                self.moving.note_tombstone(&path, Some(&row));
                 self.tombstones.insert(Path::clone(&path), *row);
                 self.pending.entry(path).or_insert(Pending::since(now));
             }
             RowOp::NoTombstone(path) => {
+                self.moving.note_tombstone(&path, None);
                 self.tombstones.remove(&path);
                 self.refresh_pending(&path, now);
             }
@@ -162,12 +168,14 @@ impl Names {
             self.bytes += counted(inode);
             self.files += u64::from(!inode.is_folder());
         }
+        self.moving.note_name(&path, Some(&row));
         self.names.insert(Path::clone(&path), row);
         self.refresh_pending(&path, now);
     }
 
     fn remove_name(&mut self, path: &str) {
         let Some(name) = self.names.remove(path) else { return };
+        self.moving.note_name(path, None);
         if self.inodes.get(&name.ino).is_some_and(Inode::is_folder) {
             self.links.remove_folder(path);
         }
@@ -271,6 +279,11 @@ impl Names {
     /// Returns all tombstones, by path.
     pub fn tombstones(&self) -> impl Iterator<Item = (&Path, &Tombstone)> {
         self.tombstones.iter()
+    }
+
+    /// Returns the tombstones from a path on, by path.
+    pub(super) fn tombstones_from(&self, path: &str) -> impl Iterator<Item = (&Path, &Tombstone)> {
+        self.tombstones.range::<str, _>((Bound::Included(path), Bound::Unbounded))
     }
 
     /// Returns all names, by path, the root included.

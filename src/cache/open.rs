@@ -58,6 +58,7 @@ impl Cache {
         let last_boot = rows.settings.get(BOOT_ID).cloned();
         let applied = rows.settings.get(super::APPLIED).filter(|text| !text.is_empty()).cloned();
         let refused = super::refused::read(rows.settings.get(super::refused::REFUSED));
+        let temporaries = super::set_aside::read(rows.settings.get(super::set_aside::TEMPORARY));
         let contents = rows.contents.clone();
         let (names, leftover) = Names::load(rows, clock.instant());
         let cache = Self {
@@ -75,6 +76,7 @@ impl Cache {
             since_look: super::eviction::SinceLook::default(),
             applied: Mutex::new(applied),
             refused: Mutex::new(refused),
+            temporaries: Mutex::new(temporaries),
             show_again: AtomicBool::new(false),
             missing: super::missing::Missing::default(),
             read_only: Mutex::new(None),

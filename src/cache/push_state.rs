@@ -78,7 +78,7 @@ impl Cache {
 
     /// Returns whether there is nothing to push.
     pub fn nothing_pending(&self) -> bool {
-        self.names.read().pending().is_empty()
+        self.names.read().pending().is_empty() && self.unused_temporaries().is_empty()
     }
 
     /// Counts the unpushed names.
@@ -313,6 +313,7 @@ impl Cache {
         noted.base.clone_from(&remote);
         noted.pushed = Some(stamp);
         noted.uploaded = None;
+        noted.moved_from = None;
         noted.record_left = false;
         let mut pushed = inode.clone();
         let whole = pushed.stamp.content == stamp.content;

@@ -249,6 +249,7 @@ fn restored(path: &Path, ino: Ino, name: &Name, inode: &Inode, base: Remote) -> 
         uploading: None,
         uploaded: None,
         conflict_of: name.conflict_of.clone(),
+        moved_from: None,
         record_left: name.record_left,
     };
     vec![RowOp::Inode(ino, Box::new(back)), RowOp::Name(Path::clone(path), Box::new(restored))]

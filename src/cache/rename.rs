@@ -5,10 +5,12 @@
 
 use std::collections::HashMap;
 
+use parking_lot::RwLockWriteGuard;
+
 use super::Cache;
 use super::error::{CacheError, Result};
 use super::names::{self, Names};
-use super::rows::{ContentId, Ino, Name, Path, Remote, RowOp, Tombstone, Uploaded};
+use super::rows::{ContentId, Ino, Inode, Name, Path, Remote, RowOp, Tombstone, Uploaded};
 use super::tombstones::{bury, has_record, name_over};
 use crate::model::internal_name::{NameClass, classify};
 use crate::model::key::{MAX_NAME_BYTES, Refusal};
@@ -54,10 +56,7 @@ impl Cache {
             || names.name(&from).is_some_and(Name::has_moved_on);
         let moves = plan_moves(&names, &from, &to);
         let mut group = Vec::new();
-        for (old, new) in &moves {
-            move_one(&names, old, new, &mut group)?;
-        }
-        follow(&names, &moves, &mut group);
+        note_moves(&names, &moves, &mut group)?;
         if !local && names::split(&to).0 != names::split(&from).0 {
             group.extend(self.keep_emptied_folder(&names, &from));
         }
@@ -65,18 +64,34 @@ impl Cache {
         self.commit(&mut names, group)?;
         reached(Step::RenameNoted);
         self.show_again(moved_on)?;
+        if let Some(displaced) = displaced {
+            let now = self.now_nanos();
+            names.inode_mut(displaced).into_iter().for_each(|inode| inode.ctime = now);
+            self.drop_if_unused(&mut names, displaced);
+        }
+        self.after_moves(names, (parent, new_parent), &[to], &moves);
+        Ok(())
+    }
+
+    /// Has times and contents follow what moved: the names in `moved`, and all below them.
+    pub(super) fn after_moves(
+        &self,
+        mut names: RwLockWriteGuard<'_, Names>,
+        (parent, new_parent): (Ino, Ino),
+        moved: &[Path],
+        moves: &[(Path, Path)],
+    ) {
         self.folder_changed(&mut names, parent);
         self.folder_changed(&mut names, new_parent);
         let now = self.now_nanos();
-        for ino in names.name(&to).map(|name| name.ino).into_iter().chain(displaced) {
-            names.inode_mut(ino).into_iter().for_each(|inode| inode.ctime = now);
+        for path in moved {
+            let ino = names.name(path).map(|name| name.ino);
+            ino.and_then(|ino| names.inode_mut(ino).ok()).into_iter().for_each(|inode| inode.ctime = now);
         }
-        displaced.iter().for_each(|&ino| self.drop_if_unused(&mut names, ino));
         let changed = |(_, new): &(Path, Path)| Some((changed_content(&names, new)?.0, Path::clone(new)));
         let dirty: Vec<_> = moves.iter().filter_map(changed).collect();
         drop(names);
         dirty.into_iter().for_each(|(id, path)| self.stamp_anew(&id, path));
-        Ok(())
     }
 
     /// Writes a changed file's new path down with its content.
@@ -122,10 +137,7 @@ fn check_rename(names: &Names, from: &Path, to: &Path, replace: Replace) -> Resu
     if local_there != inode.local {
         return Err(CacheError::AcrossLocal(to.to_string()));
     }
-    let longest = names.below(from).map(|(path, _)| path.len()).max().unwrap_or(from.len());
-    if longest - from.len() + to.len() > names.longest_path {
-        return Err(CacheError::BadName { name: to.to_string(), reason: Refusal::TooLong });
-    }
+    check_length(names, from, to)?;
     if let Ok((displaced, there)) = names.at(to)
         && displaced.ino != name.ino
     {
@@ -144,8 +156,26 @@ fn check_rename(names: &Names, from: &Path, to: &Path, replace: Replace) -> Resu
     Ok(inode.local)
 }
 
+/// Checks that all that lies below one path fits into keys below another.
+pub(super) fn check_length(names: &Names, from: &Path, to: &Path) -> Result<()> {
+    let longest = names.below(from).map(|(path, _)| path.len()).max().unwrap_or(from.len());
+    match longest - from.len() + to.len() > names.longest_path {
+        true => Err(CacheError::BadName { name: to.to_string(), reason: Refusal::TooLong }),
+        false => Ok(()),
+    }
+}
+
+/// Notes what becomes of names that move, and of what waits for them.
+pub(super) fn note_moves(names: &Names, moves: &[(Path, Path)], group: &mut Vec<RowOp>) -> Result<()> {
+    for (old, new) in moves {
+        move_one(names, old, new, group)?;
+    }
+    follow(names, moves, group);
+    Ok(())
+}
+
 /// Returns every old and new path: the name itself and all that lies below it.
-fn plan_moves(names: &Names, from: &Path, to: &Path) -> Vec<(Path, Path)> {
+pub(super) fn plan_moves(names: &Names, from: &Path, to: &Path) -> Vec<(Path, Path)> {
     let below = names.below(from).map(|(path, _)| {
         let new = format!("{to}{}", &path[from.len()..]);
         (Path::clone(path), Path::from(new))
@@ -190,9 +220,16 @@ fn name_instead(names: &Names, displaced: &Name, ino: Ino) -> Result<Name> {
         base: displaced.uploaded.as_ref().map(|u| u.remote.clone()).or_else(|| displaced.base.clone()),
         uploaded: displaced.uploaded.clone().map(|done| Uploaded::by_another(done.remote)),
         conflict_of: None,
+        moved_from: None,
         record_left: has_record(displaced, names.inode(displaced.ino)?),
         ..displaced.clone()
     })
+}
+
+/// Returns the path under which the index names a file or records a folder, if it does.
+fn origin(path: &Path, name: &Name, inode: &Inode) -> Option<Path> {
+    let is_indexed = name.remote.is_some() || has_record(name, inode);
+    name.moved_from.clone().or_else(|| is_indexed.then(|| Path::clone(path)))
 }
 
 fn move_one(names: &Names, from: &Path, to: &Path, group: &mut Vec<RowOp>) -> Result<()> {
@@ -202,8 +239,10 @@ fn move_one(names: &Names, from: &Path, to: &Path, group: &mut Vec<RowOp>) -> Re
         None => name_over(names, to, (name.ino, inode), group),
     };
     moved.conflict_of.clone_from(&name.conflict_of);
+    moved.moved_from = origin(from, name, inode).filter(|origin| origin != to);
     if (inode.implied && !moved.record_left) || inode.local {
         moved.pushed = Some(inode.stamp);
+        moved.moved_from = None;
     }
     group.push(RowOp::NoName(Path::clone(from)));
     bury(names, from, Some(to), group)?;

@@ -225,6 +225,9 @@ pub struct Name {
     /// The key whose conflicting version this file keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict_of: Option<Path>,
+    /// The path under which the index names the same file or folder until this name is in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_from: Option<Path>,
     /// Whether the index may have a record of a folder under this path: of another one that had
     /// it before, or of this one, from a commit whose outcome is not noted yet.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -252,6 +255,7 @@ impl Name {
             uploading: None,
             uploaded: None,
             conflict_of: None,
+            moved_from: None,
             record_left: false,
         }
     }

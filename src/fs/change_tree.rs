@@ -89,7 +89,8 @@ impl Front {
         Ok(self.cache.remove_folder(parent, name::existing(name)?)?)
     }
 
-    /// Renames a file or folder, over an existing one unless the flags forbid it.
+    /// Renames a file or folder, over an existing one unless the flags forbid it, or exchanges
+    /// two names.
     pub(super) fn rename(
         &self,
         (parent, name): (Ino, &OsStr),
@@ -100,6 +101,9 @@ impl Front {
         let replace = match flags {
             none if none.is_empty() => Replace::Yes,
             RenameFlags::RENAME_NOREPLACE => Replace::No,
+            RenameFlags::RENAME_EXCHANGE => {
+                return Ok(self.cache.exchange(from, (new_parent, name::existing(new_name)?))?);
+            }
             _ => return Err(FsError::Invalid("This kind of rename")),
         };
         Ok(self.cache.rename(from, (new_parent, name::new(new_name)?), replace)?)

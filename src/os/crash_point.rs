@@ -48,6 +48,8 @@ steps! {
     UnlinkNoted = "unlink-noted",
     /// A rename is in the journal; it has not been answered.
     RenameNoted = "rename-noted",
+    /// An exchange of two names is in the journal; it has not been answered.
+    ExchangeNoted = "exchange-noted",
     /// The bucket expects the parts of an upload; that is not noted here.
     UploadBegun = "upload-begun",
     /// The note of an upload is durable; the upload has not begun.
@@ -56,6 +58,16 @@ steps! {
     PartUploaded = "part-uploaded",
     /// All parts are in the bucket; the upload is not complete.
     BeforeComplete = "before-complete",
+    /// That content is about to be set aside in the bucket is noted; it is not there yet.
+    TemporaryNoted = "temporary-noted",
+    /// Content is set aside in the bucket; that it is, is not noted here yet.
+    TemporaryCopied = "temporary-copied",
+    /// What needed it is noted to come from there; its old key still has it.
+    SetAside = "set-aside",
+    /// A server-side copy is in the bucket; that is not noted here yet.
+    CopyMade = "copy-made",
+    /// What was set aside is gone from the bucket; that is not noted here yet.
+    TemporaryDeleted = "temporary-deleted",
     /// The object is in the bucket; that is not noted here yet.
     ObjectPut = "object-put",
     /// That the object is in the bucket is noted; the index does not name it yet.

@@ -3,7 +3,7 @@
 //! A name that was renamed goes only when its new name is pushed. Every DELETE means one
 //! version: an object that was changed meanwhile stays and comes back.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt, stream};
 
@@ -11,7 +11,8 @@ use super::SyncService;
 use super::commit::Change;
 use super::error::{Result, SyncError};
 use super::key_locks::KeyGuard;
-use super::push::Busy;
+use super::push::{Busy, Keys};
+use super::upload::Ready;
 use crate::cache::rows::{Path, Tombstone};
 use crate::model::key::ObjectKey;
 use crate::os::crash_point::{Step, reached};
@@ -50,18 +51,25 @@ impl SyncService {
     pub(super) async fn removals(
         &self,
         wanted: Option<&HashSet<Path>>,
-        ready: &HashSet<Path>,
-        busy: Busy,
+        ready: &[Ready],
+        (busy, keys): (Busy, &Keys),
     ) -> Result<Vec<Removal>> {
+        let held: HashMap<&Path, &KeyGuard> = ready.iter().map(|ready| (&ready.path, &ready.guard)).collect();
         let mut removals = Vec::new();
         for (path, tombstone) in self.cache.tombstones() {
-            let follows = tombstone.moved_to.as_ref().is_some_and(|to| ready.contains(to));
+            let follows = tombstone.moved_to.as_ref().is_some_and(|to| held.contains_key(to));
             let asked = wanted.is_none_or(|wanted| wanted.contains(&path)) || follows;
             if !asked || !(follows || self.may_go(&tombstone)) {
                 continue;
             }
-            let busy = if ready.is_empty() && removals.is_empty() { busy } else { Busy::Skip };
-            let Some(guard) = self.take_key(&path, busy).await else { continue };
+            let holds_none = ready.is_empty() && removals.is_empty() && keys.is_empty();
+            let busy = if holds_none { busy } else { Busy::Skip };
+            let guard = match held.get(&path) {
+                // Something of another kind has the name now.
+                Some(&guard) => Some(guard.clone()),
+                None => self.take_key(&path, busy, keys).await,
+            };
+            let Some(guard) = guard else { continue };
             self.resolve_uploading(&path).await?;
             if let Some(tombstone) = self.cache.tombstone(&path) {
                 removals.push(Removal { path, tombstone, _guard: guard });

@@ -14,10 +14,10 @@ pub struct KeyLocks {
     locks: Mutex<HashMap<Path, Arc<tokio::sync::Mutex<()>>>>,
 }
 
-/// The right to work on a key, until it is dropped.
-#[derive(Debug)]
+/// The right to work on a key, until all clones of this are dropped.
+#[derive(Debug, Clone)]
 pub struct KeyGuard {
-    _guard: OwnedMutexGuard<()>,
+    _guard: Arc<OwnedMutexGuard<()>>,
 }
 
 impl KeyLocks {
@@ -30,12 +30,12 @@ impl KeyLocks {
             }
             Arc::clone(locks.entry(Path::clone(key)).or_default())
         };
-        KeyGuard { _guard: lock.lock_owned().await }
+        KeyGuard { _guard: Arc::new(lock.lock_owned().await) }
     }
 
     /// Takes a key if nobody works on it.
     pub fn try_lock(&self, key: &Path) -> Option<KeyGuard> {
         let lock = Arc::clone(self.locks.lock().entry(Path::clone(key)).or_default());
-        lock.try_lock_owned().ok().map(|guard| KeyGuard { _guard: guard })
+        lock.try_lock_owned().ok().map(|guard| KeyGuard { _guard: Arc::new(guard) })
     }
 }

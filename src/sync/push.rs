@@ -4,10 +4,8 @@
 //! removed), then removed objects are deleted. A failure of one file does not keep the others
 //! from being pushed; the first failure is the outcome.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-
-use futures::{StreamExt, stream};
 
 use super::conflict::Resolution;
 use super::deletion::Removal;
@@ -17,6 +15,7 @@ use super::lock::Held;
 use super::upload::{Judged, Prepared, Ready};
 use super::{SyncReport, SyncService};
 use crate::cache::Ino;
+use crate::cache::moves::MoveGroup;
 use crate::cache::rows::{Path, Stamp};
 use crate::os::crash_point::{Step, reached};
 use crate::store::ErrorKind;
@@ -40,6 +39,9 @@ pub(super) enum Busy {
     /// It leaves them out.
     Skip,
 }
+
+/// The keys that a push holds from its beginning.
+pub(super) type Keys = HashMap<Path, KeyGuard>;
 
 /// What uploads came to.
 #[derive(Default)]
@@ -82,6 +84,7 @@ impl SyncService {
 
     /// Marks the cache clean if it is, when all that could be committed is.
     pub(super) async fn finish_push(&self) -> Result<bool> {
+        self.clear_temporaries().await?;
         self.prune().await?;
         self.ensure_index().await?;
         if self.mend().await? {
@@ -107,7 +110,11 @@ impl SyncService {
         // What another push was at, or others changed meanwhile, one by one, now that nothing
         // is held.
         for _ in 0..MOST_ROUNDS {
-            for path in self.cache.all_pending() {
+            // Once for all that is pushed together.
+            let groups = self.cache.move_groups(None::<std::iter::Empty<_>>);
+            let others = |group: &MoveGroup| group.paths().skip(1).cloned().collect::<Vec<_>>();
+            let together: HashSet<Path> = groups.iter().flat_map(others).collect();
+            for path in self.cache.all_pending().into_iter().filter(|path| !together.contains(path)) {
                 report.add(self.push_batch(vec![path], None, Busy::Wait).await?);
             }
         }
@@ -204,57 +211,26 @@ impl SyncService {
 
     async fn try_push_batch(
         &self,
-        paths: Vec<Path>,
-        wanted: Option<HashSet<Path>>,
+        mut paths: Vec<Path>,
+        mut wanted: Option<HashSet<Path>>,
         busy: Busy,
     ) -> Result<SyncReport> {
         if paths.is_empty() {
             return Ok(SyncReport::default());
         }
         self.check_writable()?;
+        let keys = self.complete_batch(&mut paths, &mut wanted, busy).await;
         let _early = self.hold_lock_early(&paths);
-        let Uploads { ready, conflicts, failed } = self.upload_all(paths, busy).await;
+        let Uploads { ready, conflicts, failed } = self.upload_all(paths, busy, &keys).await;
         let mut report = SyncReport { conflicts, ..SyncReport::default() };
-        let committed = self.commit_ready(ready, (wanted.as_ref(), busy), &mut report).await;
+        let committed = self.commit_ready(ready, (wanted.as_ref(), busy, &keys), &mut report).await;
+        if let Err(left) = self.clear_temporaries().await {
+            // Whoever settles tries again.
+            tracing::warn!(error = super::describe(&left), "What was set aside in the bucket is still there");
+        }
         match failed {
             Some(failed) => Err(failed),
             None => committed.map(|()| report),
-        }
-    }
-
-    /// Brings the objects of these names into the bucket, side by side.
-    pub(super) async fn upload_all(&self, mut paths: Vec<Path>, busy: Busy) -> Uploads {
-        let mut uploads = Uploads::default();
-        if busy == Busy::Wait {
-            // Names of one file, one after the other in their order: whoever waits for a key and
-            // holds others took them in the same order.
-            paths.sort_unstable();
-            self.upload_some(paths, (busy, 1), &mut uploads).await;
-            return uploads;
-        }
-        // Copies of renamed objects first: their sources may be about to be replaced.
-        paths.sort_by_key(|path| !self.is_moved(path));
-        let mut files = HashSet::new();
-        let mut is_first =
-            |path: &Path| self.cache.file_state(path).is_none_or(|now| files.insert(now.name.ino));
-        let (first, others): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| is_first(path));
-        self.upload_some(first, (busy, self.options.uploads), &mut uploads).await;
-        // More names of the same files are copies of what was sent for the first.
-        self.upload_some(others, (busy, self.options.uploads), &mut uploads).await;
-        uploads
-    }
-
-    async fn upload_some(&self, paths: Vec<Path>, (busy, at_once): (Busy, usize), uploads: &mut Uploads) {
-        let mut prepared =
-            stream::iter(paths).map(|path| self.prepare_resolved(path, busy)).buffer_unordered(at_once);
-        while let Some(outcome) = prepared.next().await {
-            match outcome {
-                Ok((some, conflicts)) => {
-                    uploads.ready.extend(some);
-                    uploads.conflicts.extend(conflicts);
-                }
-                Err(one) => uploads.failed = uploads.failed.take().or(Some(one)),
-            }
         }
     }
 
@@ -269,21 +245,15 @@ impl SyncService {
     pub(super) async fn commit_ready(
         &self,
         ready: Vec<Ready>,
-        (wanted, busy): (Option<&HashSet<Path>>, Busy),
+        (wanted, busy, keys): (Option<&HashSet<Path>>, Busy, &Keys),
         report: &mut SyncReport,
     ) -> Result<()> {
-        // A name that was renamed or removed meanwhile is not published; its tombstone knows
-        // of the object.
-        let mut ready = ready;
-        ready.retain(|ready| self.cache.file_state(&ready.path).is_some_and(|now| now.name.ino == ready.ino));
-        let names: HashSet<Path> = ready.iter().map(|ready| Path::clone(&ready.path)).collect();
-        let removals = self.removals(wanted, &names, busy).await?;
+        let removals = self.removals(wanted, &ready, (busy, keys)).await?;
+        let (ready, removals) = self.leave_incomplete(ready, removals);
         // Whoever names objects that no entry names waits until the deleted ones are gone.
         let is_short = !removals.is_empty() && removals.len() <= SHORT_FILES;
         let _turn = if is_short { Some(self.lock.hold().await?) } else { None };
-        let mut changes: Vec<_> = removals.iter().flat_map(|removal| removal.changes()).collect();
-        changes.extend(ready.iter().map(|ready| ready.change.clone()));
-        let skipped = self.commit(changes).await?;
+        let skipped = self.commit_both(&ready, &removals).await?;
         // What was skipped stays dirty: it is prepared again on what the index says now.
         for done in ready.into_iter().filter(|ready| !skipped.contains(&ready.path)) {
             report.pushed += 1;
@@ -305,12 +275,17 @@ impl SyncService {
     }
 
     /// Prepares one name; a conflict copy that comes of it is prepared as well.
-    async fn prepare_resolved(&self, path: Path, busy: Busy) -> Result<(Vec<Ready>, Vec<String>)> {
+    pub(super) async fn prepare_resolved(
+        &self,
+        path: Path,
+        busy: Busy,
+        keys: &Keys,
+    ) -> Result<(Vec<Ready>, Vec<String>)> {
         let (mut ready, mut conflicts) = (Vec::new(), Vec::new());
         let (mut next, mut judged) = (Some(path), Judged::NotYet);
         for _ in 0..MOST_CONFLICTS {
             let Some(path) = next.take() else { break };
-            let Some(guard) = self.take_key(&path, busy).await else { break };
+            let Some(guard) = self.take_key(&path, busy, keys).await else { break };
             match self.prepare(&path, guard, judged).await? {
                 Prepared::Nothing => break,
                 Prepared::Ready(one) => ready.push(*one),
@@ -331,15 +306,13 @@ impl SyncService {
         Ok((ready, conflicts))
     }
 
-    pub(super) async fn take_key(&self, path: &Path, busy: Busy) -> Option<KeyGuard> {
+    pub(super) async fn take_key(&self, path: &Path, busy: Busy, keys: &Keys) -> Option<KeyGuard> {
+        if let Some(held) = keys.get(path) {
+            return Some(held.clone());
+        }
         match busy {
             Busy::Wait => Some(self.keys.lock(path).await),
             Busy::Skip => self.keys.try_lock(path),
         }
-    }
-
-    fn is_moved(&self, path: &Path) -> bool {
-        let source = self.cache.file_state(path).and_then(|state| state.inode.source);
-        source.is_some_and(|source| *source.key != **path)
     }
 }

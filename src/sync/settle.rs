@@ -13,6 +13,9 @@ impl SyncService {
     /// others left untrue beside it is made true.
     pub async fn rest(&self) -> Result<()> {
         self.prune().await?;
+        if self.check_writable().is_ok() {
+            self.clear_temporaries().await?;
+        }
         if self.cache.watermark().is_dirty() {
             if self.check_writable().is_ok() {
                 let mended = self.mend().await;

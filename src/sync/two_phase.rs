@@ -6,7 +6,7 @@
 //! sending it again.
 
 use super::error::Result;
-use super::push::Busy;
+use super::push::{Busy, Keys};
 use super::upload::Ready;
 use super::{SyncReport, SyncService};
 
@@ -43,7 +43,7 @@ impl SyncService {
             return Ok(PushManifest { ready: Vec::new(), conflicts: Vec::new() });
         }
         self.check_writable()?;
-        let uploads = self.upload_all(self.cache.all_pending(), Busy::Skip).await;
+        let uploads = self.upload_all(self.cache.all_pending(), Busy::Skip, &Keys::new()).await;
         match uploads.failed {
             Some(failed) => Err(failed),
             None => Ok(PushManifest { ready: uploads.ready, conflicts: uploads.conflicts }),
@@ -60,7 +60,7 @@ impl SyncService {
             return Ok(report);
         }
         self.check_writable()?;
-        let committed = self.commit_ready(ready, (None, Busy::Skip), &mut report).await;
+        let committed = self.commit_ready(ready, (None, Busy::Skip, &Keys::new()), &mut report).await;
         self.note_push(&committed);
         committed?;
         report.settled = self.finish_push().await?;

@@ -29,7 +29,7 @@ pub(super) struct Ready {
     pub change: Change,
     pub remote: Option<Remote>,
     pub sent: u64,
-    pub _guard: KeyGuard,
+    pub guard: KeyGuard,
 }
 
 /// What an upload came to.
@@ -101,7 +101,7 @@ impl SyncService {
         let change = Change::Set(key, Box::new(entry_of(&state.inode, &remote)), was);
         let stamp = Stamp { content: stamp.content, meta: state.inode.stamp.meta };
         let (path, ino, remote) = (state.path, state.name.ino, Some(remote));
-        Ok(Prepared::Ready(Box::new(Ready { path, ino, stamp, change, remote, sent, _guard: guard })))
+        Ok(Prepared::Ready(Box::new(Ready { path, ino, stamp, change, remote, sent, guard })))
     }
 
     /// Returns a file's attributes as they were with the content that was sent: those from
@@ -125,7 +125,7 @@ impl SyncService {
             false => Change::RemoveFolder(Path::clone(&state.path)),
         };
         let (ino, stamp) = (state.name.ino, state.inode.stamp);
-        Ready { path: state.path, ino, stamp, change, remote: None, sent: 0, _guard: guard }
+        Ready { path: state.path, ino, stamp, change, remote: None, sent: 0, guard }
     }
 
     /// Settles an upload whose outcome was never noted: its object carries our nonce, or not.
@@ -204,29 +204,12 @@ impl SyncService {
         Ok(Sent::Conflict)
     }
 
-    /// Fetches what files of other names still need of the object that is about to be replaced.
+    /// Keeps what files of other names still need of the object that is about to be replaced.
     async fn keep_dependents(&self, state: &FileState) -> Result<()> {
         if state.name.base.is_none() {
             return Ok(());
         }
         self.keep_what_was(&state.path).await
-    }
-
-    /// Fetches what files of other names still need of a key's object; what is gone already
-    /// cannot be kept.
-    pub(super) async fn keep_what_was(&self, path: &Path) -> Result<()> {
-        for ino in self.cache.dependents_of(path) {
-            let kept = self.hydrator.hydrate(ino).await;
-            match kept.map_err(SyncError::cache(format!("Fetching what {path} was"))) {
-                Err(gone) if gone.is_base_gone() => {
-                    tracing::warn!(%path, ino, "A renamed file's content was replaced before it was read");
-                }
-                // Whoever needed it was removed meanwhile.
-                Err(_) if self.cache.attr(ino).is_err() => {}
-                outcome => outcome?,
-            }
-        }
-        Ok(())
     }
 
     /// Returns the condition under which our content may replace what the key has; `None` if

@@ -11,7 +11,7 @@ use crate::os::crash_point::{Step, reached};
 use crate::store::Condition;
 
 /// Renamed files up to this size are uploaded if they are here; larger ones are copied there.
-const COPY_ABOVE_BYTES: u64 = 1 << 20;
+pub(super) const COPY_ABOVE_BYTES: u64 = 1 << 20;
 
 impl SyncService {
     /// Copies a renamed file on the server, if that is better than sending it, and what was sent
@@ -35,7 +35,7 @@ impl SyncService {
         let (from, to) = (ObjectKey::new(Path::clone(&object.key)), ObjectKey::new(Path::clone(&state.path)));
         match self.store.copy(&from, version, &to, &options).await {
             Ok(copied) => {
-                reached(Step::ObjectPut);
+                reached(Step::CopyMade);
                 let remote = self.remote(inode.size, source.sha256, copied);
                 self.note_sent(state, inode.stamp, &options.nonce, remote, 0).map(Some)
             }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use rustix::fs::statvfs;
+use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs};
 
 use crate::daemon::wait_until;
 use crate::file_tree::{Node, Tree, differences, is_end};
@@ -229,6 +229,18 @@ impl Actor {
             |tree| move_all(tree, from, to),
             |me| std::fs::rename(me.full(from), me.full(to)),
         )
+    }
+
+    /// Exchanges two names in one step.
+    pub(crate) fn exchange(&mut self, one: &str, other: &str) -> Done {
+        let change = |tree: &mut Tree| {
+            move_all(tree, one, "\0");
+            move_all(tree, other, one);
+            move_all(tree, "\0", other);
+        };
+        self.attempt((format!("exchange {one} {other}"), ChangeOf::Names), change, |me| {
+            Ok(renameat_with(CWD, me.full(one), CWD, me.full(other), RenameFlags::EXCHANGE)?)
+        })
     }
 
     pub(crate) fn chmod(&mut self, path: &str, bits: u32) -> Done {

@@ -86,6 +86,8 @@ pub(crate) fn sync(place: &Place, actors: &mut [&mut Actor]) {
     assert_eq!(summary["in_sync"], true, "{summary}\n{}", place.logs());
     let bucket = BucketView::of(&place.bucket());
     let mut faults = bucket.faults();
+    let aside = fs::read_dir(place.bucket().join("_control/bayou/tmp")).into_iter().flatten().flatten();
+    faults.extend(aside.map(|left| format!("{}: is left behind", left.path().display())));
     for actor in actors.iter_mut() {
         faults.extend(inexact(&bucket, &actor.tree, &format!("{}/", actor.folder)));
         actor.history.settle(&actor.tree);

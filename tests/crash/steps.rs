@@ -16,6 +16,8 @@ const KIB: usize = 1 << 10;
 const LARGE: usize = 9 << 20;
 /// With all other content more than the cache may keep.
 const FILLER: usize = 4 << 20;
+/// More than what is sent again when it is renamed.
+const COPIED: usize = 5 << 18;
 const FLAGS: &[&str] = &["--write-back", "100ms", "--refresh", "100ms", "--cache-size", "12MiB"];
 
 /// How the index of the bucket is laid out.
@@ -107,6 +109,12 @@ fn fill(actor: &mut Actor) -> Done {
         let bytes = dice.bytes(5000);
         actor.create_with(&own(actor, &format!("small{n}")), &bytes)?;
     }
+    for folder in ["left", "right"] {
+        actor.make_folder(&own(actor, folder))?;
+        write_large(actor, &own(actor, &format!("{folder}/large")), COPIED, &mut dice)?;
+        let bytes = dice.bytes(300);
+        (0..3).try_for_each(|n| actor.create_with(&own(actor, &format!("{folder}/{n}")), &bytes))?;
+    }
     actor.make_folder(&own(actor, "folder"))?;
     (0..3).try_for_each(|n| actor.create_with(&own(actor, &format!("folder/f{n}")), b"in a folder"))
 }
@@ -135,6 +143,7 @@ fn work(actor: &mut Actor) -> Done {
     actor.make_folder(&own("unmade"))?;
     actor.remove_folder(&own("unmade"))?;
     actor.rename(&own("folder"), &own("made/folder"))?;
+    move_in_circles(actor)?;
     actor.link(&own("link"), "new")?;
     actor.create_with(&own("shared"), &dice.bytes(2000))?;
     actor.hard_link(&own("shared"), &own("twin"))?;
@@ -146,6 +155,20 @@ fn work(actor: &mut Actor) -> Done {
     actor.fsync_folder(&folder)?;
     write_large(actor, &own("filler"), FILLER, &mut dice)?;
     actor.create_with(&own("last"), &dice.bytes(50))
+}
+
+/// Has folders and files that are not on this machine change places.
+fn move_in_circles(actor: &mut Actor) -> Done {
+    let folder = actor.folder.clone();
+    let own = |name: &str| format!("{folder}/{name}");
+    for (from, to) in [("left", "aside"), ("right", "left"), ("aside", "right")] {
+        actor.rename(&own(from), &own(to))?;
+    }
+    actor.append(&own("left/1"), b"more")?;
+    actor.exchange(&own("left/2"), &own("right/large"))?;
+    actor.fsync(&own("left/large"))?;
+    actor.exchange(&own("right"), &own("left/0"))?;
+    actor.fsync(&own("right"))
 }
 
 fn own(actor: &Actor, name: &str) -> String {
@@ -182,6 +205,12 @@ steps! {
         dying_when_a_second_name_is_noted_loses_nothing: LinkNoted 2,
         dying_when_an_unlink_is_noted_loses_nothing: UnlinkNoted 2,
         dying_when_a_rename_is_noted_loses_nothing: RenameNoted 2,
+        dying_when_an_exchange_is_noted_loses_nothing: ExchangeNoted 2,
+        dying_before_content_is_set_aside_loses_nothing: TemporaryNoted 2,
+        dying_when_content_is_copied_aside_loses_nothing: TemporaryCopied 2,
+        dying_when_content_is_set_aside_loses_nothing: SetAside 2,
+        dying_when_a_copy_is_made_loses_nothing: CopyMade 3,
+        dying_when_what_was_set_aside_is_gone_loses_nothing: TemporaryDeleted 2,
         dying_when_an_upload_has_begun_loses_nothing: UploadBegun,
         dying_when_an_upload_is_noted_loses_nothing: UploadingNoted 4,
         dying_when_a_part_is_uploaded_loses_nothing: PartUploaded 2,
@@ -212,6 +241,7 @@ steps! {
     }
     Sharded {
         dying_when_an_object_of_a_shard_is_put_loses_nothing: ObjectPut 4,
+        dying_when_content_of_a_shard_is_set_aside_loses_nothing: SetAside 2,
         dying_when_our_own_index_is_put_loses_nothing: BesidePut,
         dying_when_a_shard_is_put_loses_nothing: ShardPut 3,
         dying_when_the_shards_are_listed_loses_nothing: MetaPut 3,

@@ -55,6 +55,7 @@ enum Call {
     RemoveFolder(&'static str),
     Rename(&'static str, &'static str),
     RenameNoReplace(&'static str, &'static str),
+    Exchange(&'static str, &'static str),
     Link(&'static str, &'static str),
     Fallocate(&'static str, u64, u64, FallocateFlags),
     CopyRange(&'static str, u64, u64, u64),
@@ -91,7 +92,8 @@ fn draw(dice: &mut Dice) -> Call {
         26 => Call::CutKept(kept, at),
         27..29 => Call::ReadKept(kept),
         29 => Call::Drop(kept),
-        30..33 => Call::Link(name, dice.name()),
+        30..32 => Call::Link(name, dice.name()),
+        32 => Call::Exchange(name, dice.name()),
         33..36 => Call::Fallocate(name, at, len, FALLOCATES[byte as usize % FALLOCATES.len()]),
         _ => Call::CopyRange(name, at, dice.below(MAX_OFFSET), len),
     }
@@ -119,6 +121,7 @@ impl Side {
             Call::RemoveFolder(name) => fs::remove_dir(path(name)),
             Call::Rename(from, to) => self.rename(from, to, RenameFlags::empty()),
             Call::RenameNoReplace(from, to) => self.rename(from, to, RenameFlags::NOREPLACE),
+            Call::Exchange(from, to) => self.rename(from, to, RenameFlags::EXCHANGE),
             Call::Link(from, to) => fs::hard_link(path(from), path(to)),
             Call::Fallocate(name, at, len, mode) => {
                 let file = OpenOptions::new().write(true).open(path(name))?;

@@ -139,9 +139,37 @@ fn a_rename_that_must_not_replace_does_not() {
     world.write("b", b"b");
     let rename = |to: &str, flags| renameat_with(CWD, world.path("a"), CWD, world.path(to), flags);
     assert_eq!(sys_errno(rename("b", RenameFlags::NOREPLACE)), libc::EEXIST);
-    assert_eq!(sys_errno(rename("b", RenameFlags::EXCHANGE)), libc::EINVAL);
     rename("c", RenameFlags::NOREPLACE).unwrap();
     assert_eq!(listed(&world.path("")), set(&["b", "c"]));
+}
+
+#[test]
+fn two_names_are_exchanged_whatever_they_are() {
+    let world = World::with(&[("far", b"remote"), ("d/in", b"below")]);
+    world.write("near", b"local");
+    fs::create_dir(world.path("e")).unwrap();
+    world.write("e/other", b"of e");
+    let exchange =
+        |a: &str, b: &str| renameat_with(CWD, world.path(a), CWD, world.path(b), RenameFlags::EXCHANGE);
+    exchange("far", "near").unwrap();
+    exchange("d", "e").unwrap();
+    let read = |name: &str| fs::read(world.path(name)).unwrap();
+    assert_eq!((read("far"), read("near")), (b"local".to_vec(), b"remote".to_vec()));
+    assert_eq!((read("e/in"), read("d/other")), (b"below".to_vec(), b"of e".to_vec()));
+    exchange("d", "far").unwrap();
+    assert_eq!((read("d"), read("far/other")), (b"local".to_vec(), b"of e".to_vec()));
+    assert_eq!(sys_errno(exchange("far", "none")), libc::ENOENT);
+    assert_eq!(sys_errno(exchange("far", "far/other")), libc::EINVAL);
+    exchange("near", "near").unwrap();
+    world.write(".lock", b"of this machine");
+    assert_eq!(sys_errno(exchange("near", ".lock")), libc::EXDEV);
+    let seen = world.seen_elsewhere();
+    let bytes = |name: &str| seen[name].2.as_slice();
+    assert_eq!(
+        (bytes("d"), bytes("near"), bytes("far/other"), bytes("e/in")),
+        (&b"local"[..], &b"remote"[..], &b"of e"[..], &b"below"[..])
+    );
+    assert_eq!(seen.len(), 6, "{:?}", seen.keys());
 }
 
 #[test]

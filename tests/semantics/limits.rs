@@ -7,12 +7,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use bayou_test_server::{Options, S3Server};
-use rustix::fs::{CWD, FileType, Mode, RenameFlags, makedev, mknodat, renameat_with};
-use rustix::io::Errno;
+use bayou_test_server::{Action, Conditions, Fault, Gate, Op, Options, S3Server};
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
 use crate::person::{Person, write, write_synced};
-use crate::world::{QUIET, SOURCE, World, errno, read, sync};
+use crate::world::{QUIET, SOURCE, World, errno, exchange, noise, read, sync};
 
 /// Shows limit-1.
 #[test]
@@ -55,16 +54,71 @@ fn devices_open_nothing() {
     assert_eq!(errno(File::open(world.path("null"))), libc::EACCES);
 }
 
+/// Shows limit-9.
+#[test]
+fn an_object_that_is_exchanged_is_ahead_of_the_index_for_a_moment() {
+    let world = World::new(&[("a", b"1"), ("b", b"2")], &QUIET);
+    let other = world.another(&QUIET);
+    exchange(&world, "a", "b");
+    let gate = Gate::new();
+    world
+        .server
+        .fault(Fault::on(Op::PutObject, Action::Hold(gate.clone())).key("data/.datastore-index.json"));
+    std::thread::scope(|scope| {
+        let syncing = scope.spawn(|| world.sync());
+        gate.wait_for_blocking(1);
+        assert_eq!(fs::read(other.mnt("a")).unwrap(), b"2");
+        gate.open();
+        syncing.join().unwrap();
+    });
+    other.umount().says(&[]);
+}
+
+/// Shows limit-10.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the mount's rename is what is tried")]
+fn where_copies_have_no_conditions_what_is_renamed_is_sent_again() {
+    let conditions = Conditions::IgnoredOnWrites;
+    let server = S3Server::start(Options { conditions, ..Options::default() });
+    server.put_object("bucket", "data/d/f", noise(2 << 20));
+    let person = Person::at(&server);
+    person.mount(SOURCE, &QUIET);
+    server.reset_counts();
+    fs::rename(person.mnt("d"), person.mnt("e")).unwrap();
+    sync(&person);
+    assert_eq!(server.count(Op::CopyObject), 0);
+    assert_eq!(server.object("bucket", "data/e/f").unwrap().body, noise(2 << 20));
+    assert!(server.object("bucket", "data/d/f").is_none());
+    person.umount().says(&[]);
+}
+
 /// Shows limit-8.
 #[test]
-fn names_are_not_exchanged() {
-    let world = World::new(&[("a", b"1"), ("b", b"2")], &QUIET);
-    let rename = |to: &str, flags| renameat_with(CWD, world.path("a"), CWD, world.path(to), flags);
-    assert_eq!(rename("b", RenameFlags::EXCHANGE), Err(Errno::INVAL));
-    assert_eq!(rename("b", RenameFlags::NOREPLACE), Err(Errno::EXIST));
-    rename("c", RenameFlags::NOREPLACE).unwrap();
-    assert_eq!(read(world.path("c")).unwrap(), b"1");
-    assert_eq!(read(world.path("b")).unwrap(), b"2");
+#[expect(clippy::disallowed_methods, reason = "the mount's rename is what is tried")]
+fn between_shards_a_renamed_file_has_both_names_for_a_moment() {
+    let server = S3Server::start(Options::default());
+    let shown = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/swamp/bucket-v2");
+    put_all(&server, &shown, &shown);
+    let person = Person::at(&server);
+    person.mount(SOURCE, &QUIET);
+    write_synced(person.mnt("audit/new"), b"moves").unwrap();
+    let names = |shard: &str, key: &str| {
+        let stored = server.object("bucket", &format!("data/_index/{shard}.json"));
+        let stored = stored.map(|stored| serde_json::from_slice::<serde_json::Value>(&stored.body).unwrap());
+        stored.is_some_and(|shard| shard["entries"][key].is_object())
+    };
+    fs::create_dir_all(person.mnt("logs")).unwrap();
+    fs::rename(person.mnt("audit/new"), person.mnt("logs/new")).unwrap();
+    server.reset_counts();
+    sync(&person);
+    let requests = server.requests();
+    let written = |shard: &str| {
+        let key = format!("data/_index/{shard}.json");
+        requests.iter().position(|one| one.op == Op::PutObject && one.key == key).unwrap()
+    };
+    assert!(written("logs") < written("audit"));
+    assert!(names("logs", "logs/new") && !names("audit", "audit/new"));
+    person.umount().says(&[]);
 }
 
 /// Shows limit-4.

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use bayou_test_server::{Op, Options, Recorded, S3Server};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::Value;
 
 use crate::person::Person;
@@ -97,6 +98,12 @@ impl World {
 pub(crate) fn sync(person: &Person) {
     let said = person.run(&["sync", &person.path("mnt")]);
     assert!([0, 6].contains(&said.code), "{said:?}");
+}
+
+/// Exchanges two names of the first mount.
+#[track_caller]
+pub(crate) fn exchange(world: &World, one: &str, other: &str) {
+    renameat_with(CWD, world.path(one), CWD, world.path(other), RenameFlags::EXCHANGE).unwrap();
 }
 
 /// Reads a file.

@@ -1,13 +1,13 @@
 //! Writing: what is seen, what it waits for, and in which order it reaches the bucket.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::process::Command;
 
 use bayou_test_server::{Action, Fault, Gate, Op};
 
 use crate::person::{write, write_synced};
-use crate::world::{QUIET, World, noise, read};
+use crate::world::{QUIET, World, exchange, noise, read};
 
 /// Shows write-1.
 #[test]
@@ -96,4 +96,60 @@ fn a_renamed_directory_is_copied_in_the_bucket() {
     let written: Vec<_> =
         requests.iter().filter(|one| one.op == Op::PutObject).map(|one| &*one.key).collect();
     assert_eq!(written, ["data/.datastore.lock", "data/.datastore-index.json"], "one commit names them all");
+}
+
+/// Shows write-6.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the mount's rename is what is tried")]
+fn a_renamed_directory_asks_nothing_and_is_published_whole() {
+    let large = noise(2 << 20);
+    let world = World::new(&[("from/a", &large), ("from/b", b"small"), ("from/c/d", b"deep")], &QUIET);
+    world.server.reset_counts();
+    fs::rename(world.path("from"), world.path("to")).unwrap();
+    assert_eq!(world.server.requests().len(), 0);
+    // What is not on this machine is not opened for reading here either.
+    File::open(world.path("to/b")).unwrap().sync_all().unwrap();
+    for (old, new) in [("from/a", "to/a"), ("from/b", "to/b"), ("from/c/d", "to/c/d")] {
+        assert!(world.names(new) && !world.names(old));
+        assert!(world.sent(Op::GetObject, old).is_empty() && world.sent(Op::GetObject, new).is_empty());
+    }
+    assert_eq!(world.object("to/a").unwrap(), large);
+}
+
+/// Shows write-8.
+#[test]
+fn exchanged_names_are_exchanged_everywhere() {
+    let world = World::new(&[("a", b"1"), ("d/b", b"2"), ("d/c", b"3")], &QUIET);
+    fs::set_permissions(world.path("d"), Permissions::from_mode(0o750)).unwrap();
+    exchange(&world, "a", "d");
+    assert_eq!(read(world.path("d")).unwrap(), b"1");
+    assert_eq!(read(world.path("a/c")).unwrap(), b"3");
+    File::open(world.path("d")).unwrap().sync_all().unwrap();
+    assert!(world.names("d") && world.names("a/b") && world.names("a/c"));
+    assert!(!world.names("a") && !world.names("d/b") && !world.names("d/c"));
+    let other = world.another(&QUIET);
+    assert_eq!(read(other.mnt("d")).unwrap(), b"1");
+    assert_eq!(read(other.mnt("a/b")).unwrap(), b"2");
+    assert_eq!(fs::metadata(other.mnt("a")).unwrap().permissions().mode() & 0o777, 0o750);
+    other.umount().says(&[]);
+}
+
+/// Shows write-9.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the mount's rename is what is tried")]
+fn names_that_follow_each_other_in_a_circle_are_copied_and_never_fetched() {
+    let bodies: Vec<Vec<u8>> = (0..4u8).map(|n| vec![n; 1 << 20]).collect();
+    let world =
+        World::new(&[("a", &bodies[0]), ("b", &bodies[1]), ("c", &bodies[2]), ("d", &bodies[3])], &QUIET);
+    world.server.reset_counts();
+    for (from, to) in [("c", "t"), ("b", "c"), ("a", "b"), ("t", "a"), ("d", "e")] {
+        fs::rename(world.path(from), world.path(to)).unwrap();
+    }
+    world.sync();
+    for (name, body) in [("a", 2), ("b", 0), ("c", 1), ("e", 3)] {
+        assert!(world.object(name).unwrap() == bodies[body], "{name}");
+        assert!(world.sent(Op::GetObject, name).is_empty());
+    }
+    assert_eq!(world.object("d"), None);
+    assert!(!world.server.keys("bucket").iter().any(|key| key.contains("_control/bayou/tmp/")));
 }

@@ -229,6 +229,11 @@ impl Peer {
         self.cache.rename(from, to, Replace::Yes).unwrap();
     }
 
+    /// Exchanges two names.
+    pub(crate) fn exchange(&self, one: &str, other: &str) {
+        self.cache.exchange(self.place(one), self.place(other)).unwrap();
+    }
+
     /// Sets permission bits.
     pub(crate) fn chmod(&self, path: &str, mode: u32) {
         self.cache.set_attr(self.ino(path), SetAttr { mode: Some(mode), ..SetAttr::default() }).unwrap();

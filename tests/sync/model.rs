@@ -90,7 +90,7 @@ async fn seen(peer: &Peer, path: &str) -> Result<Option<String>, ()> {
 async fn change(machine: usize, peer: &Peer, dice: &mut Dice, ledger: &mut Ledger) {
     let path = dice.path();
     let Ok(before) = seen(peer, path).await else { return };
-    match dice.roll(9) {
+    match dice.roll(10) {
         0..=3 => {
             ledger.note(format!("{machine} writes {path} over {before:?}"));
             ledger.give_up(before);
@@ -109,7 +109,20 @@ async fn change(machine: usize, peer: &Peer, dice: &mut Dice, ledger: &mut Ledge
             if to != path {
                 ledger.give_up(displaced);
             }
+            // What was looked at need not be here any more.
+            if dice.roll(2) == 0 {
+                peer.cache.evict(u64::MAX);
+            }
             peer.rename(path, to);
+        }
+        9 if before.is_some() => {
+            let other = dice.path();
+            let Ok(Some(there)) = seen(peer, other).await else { return };
+            ledger.note(format!("{machine} exchanges {path} {before:?} and {other} {there:?}"));
+            if dice.roll(2) == 0 {
+                peer.cache.evict(u64::MAX);
+            }
+            peer.exchange(path, other);
         }
         7 if before.is_some() => {
             ledger.note(format!("{machine} chmods {path}"));
@@ -128,9 +141,13 @@ fn change_folder(machine: usize, peer: &Peer, dice: &mut Dice, ledger: &mut Ledg
         None => Ok((ROOT, path)),
     };
     let (Ok(from), Ok(into)) = (place(folder), place(to)) else { return };
-    let outcome = match dice.roll(3) {
+    if dice.roll(2) == 0 {
+        peer.cache.evict(u64::MAX);
+    }
+    let outcome = match dice.roll(4) {
         0 => peer.cache.make_folder(from.0, from.1, FILE).map(drop),
         1 => peer.cache.remove_folder(from.0, from.1),
+        2 => peer.cache.exchange(from, into),
         _ => peer.cache.rename(from, into, Replace::Yes),
     };
     ledger.note(format!("{machine} changes folder {folder} (to {to}): {outcome:?}"));

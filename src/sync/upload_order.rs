@@ -1,0 +1,150 @@
+//! In which order names are brought into the bucket.
+//!
+//! A renamed file is copied from its old key, so whatever is to have that key next waits for the
+//! copy. Where names wait for each other in a circle, one of them goes first: what the others
+//! need of its object is set aside. The names of one file come after the first of them, as copies
+//! of what was sent for that.
+
+use std::collections::{HashMap, HashSet};
+
+use futures::{StreamExt, stream};
+
+use super::SyncService;
+use super::error::Result;
+use super::push::{Busy, Keys, Uploads};
+use super::upload::Ready;
+use super::upload_copy::COPY_ABOVE_BYTES;
+use crate::cache::Ino;
+use crate::cache::rows::Path;
+
+/// Who waits for whom.
+#[derive(Default)]
+struct Order {
+    /// The name that a copy makes wait: the one whose key it is copied from.
+    holds_up: HashMap<Path, Path>,
+    /// For how many copies a name waits.
+    waits_for: HashMap<Path, usize>,
+    /// Names that wait for the first name of the same file.
+    after_first: HashMap<Path, Vec<Path>>,
+}
+
+impl Order {
+    /// Notes that a name is done; returns who need not wait any more.
+    fn done(&mut self, path: &Path) -> Vec<Path> {
+        let mut free = self.after_first.remove(path).unwrap_or_default();
+        free.extend(self.let_go(path));
+        free
+    }
+
+    fn let_go(&mut self, path: &Path) -> Option<Path> {
+        let waiting = self.holds_up.remove(path)?;
+        let count = self.waits_for.get_mut(&waiting)?;
+        *count -= 1;
+        (*count == 0).then_some(waiting)
+    }
+
+    /// Returns one name of each circle among those that are left.
+    fn one_of_each_circle(&self) -> Vec<Path> {
+        let mut seen: HashSet<&Path> = HashSet::new();
+        let mut found = Vec::new();
+        for start in self.holds_up.keys() {
+            let mut walked: HashSet<&Path> = HashSet::new();
+            let mut at = Some(start);
+            while let Some(path) = at.filter(|path| !seen.contains(*path)) {
+                seen.insert(path);
+                walked.insert(path);
+                at = self.holds_up.get(path);
+            }
+            found.extend(at.filter(|path| walked.contains(*path)).cloned());
+        }
+        found
+    }
+}
+
+impl SyncService {
+    /// Brings the objects of these names into the bucket, as many side by side as may be.
+    pub(super) async fn upload_all(&self, paths: Vec<Path>, busy: Busy, keys: &Keys) -> Uploads {
+        let mut uploads = Uploads::default();
+        let (mut order, mut next) = self.order(paths);
+        loop {
+            while !next.is_empty() {
+                let ended = self.upload_some(std::mem::take(&mut next), (busy, keys), &mut uploads).await;
+                for path in ended {
+                    let is_copied = self.is_copied(&path, &uploads);
+                    next.extend(order.after_first.remove(&path).unwrap_or_default());
+                    match is_copied {
+                        true => next.extend(order.done(&path)),
+                        // Its content is still needed where it is.
+                        false => drop(order.holds_up.remove(&path)),
+                    }
+                }
+            }
+            next = order.one_of_each_circle();
+            if next.is_empty() {
+                return uploads;
+            }
+            for path in &next {
+                order.waits_for.insert(Path::clone(path), usize::MAX);
+            }
+        }
+    }
+
+    /// Returns who waits for whom, and who waits for nobody.
+    fn order(&self, paths: Vec<Path>) -> (Order, Vec<Path>) {
+        let all: HashSet<Path> = paths.iter().cloned().collect();
+        let mut order = Order::default();
+        let mut firsts: HashMap<Ino, Path> = HashMap::new();
+        for path in &paths {
+            let Some(state) = self.cache.file_state(path) else { continue };
+            let is_folder = state.inode.is_folder();
+            if let Some(first) = firsts.get(&state.name.ino).filter(|_| !is_folder) {
+                order.after_first.entry(Path::clone(first)).or_default().push(Path::clone(path));
+                continue;
+            }
+            firsts.insert(state.name.ino, Path::clone(path));
+            let here = || self.cache.is_complete(state.name.ino).unwrap_or(false);
+            let source = state.inode.source.as_ref().map(|source| Path::clone(&source.key));
+            let source = source.filter(|key| key != path && all.contains(key));
+            if let Some(key) = source.filter(|_| state.inode.size > COPY_ABOVE_BYTES || !here()) {
+                *order.waits_for.entry(Path::clone(&key)).or_default() += 1;
+                order.holds_up.insert(Path::clone(path), key);
+            }
+        }
+        let later: HashSet<Path> =
+            order.after_first.values().flatten().chain(order.waits_for.keys()).cloned().collect();
+        let next = paths.into_iter().filter(|path| !later.contains(path)).collect();
+        (order, next)
+    }
+
+    /// Returns whether what a name was to be copied from is not needed for it any more.
+    fn is_copied(&self, path: &Path, uploads: &Uploads) -> bool {
+        uploads.ready.iter().any(|ready: &Ready| ready.path == *path)
+            || self.cache.file_state(path).is_none_or(|state| !state.dirty)
+    }
+
+    /// Brings the objects of these names into the bucket; returns the names again.
+    async fn upload_some(
+        &self,
+        paths: Vec<Path>,
+        (busy, keys): (Busy, &Keys),
+        uploads: &mut Uploads,
+    ) -> Vec<Path> {
+        let prepare = |path: Path| async move {
+            let outcome: Result<_> = self.prepare_resolved(Path::clone(&path), busy, keys).await;
+            (path, outcome)
+        };
+        let mut prepared = stream::iter(paths).map(prepare).buffer_unordered(self.options.uploads);
+        let mut ended = Vec::new();
+        while let Some((path, outcome)) = prepared.next().await {
+            ended.push(path);
+            match outcome {
+                Ok((some, conflicts)) => {
+                    uploads.ready.extend(some);
+                    uploads.conflicts.extend(conflicts);
+                }
+                Err(one) => uploads.failed = uploads.failed.take().or(Some(one)),
+            }
+        }
+        ended
+    }
+}
