@@ -3,6 +3,8 @@
 //! It is three renames by way of a name that nobody sees: what is noted of each name is what the
 //! renames would have noted, so a push meets nothing that it does not meet after renames.
 
+use std::time::Instant;
+
 use super::Cache;
 use super::error::{CacheError, Result};
 use super::names::Names;
@@ -45,40 +47,50 @@ impl Cache {
     }
 
     fn note_exchange(&self, names: &mut Names, one: &Path, other: &Path) -> Result<()> {
-        let aside = Path::from(ASIDE);
-        let (mut all, mut before) = (Vec::new(), Vec::new());
-        for (from, to) in [(one, &aside), (other, one), (&aside, other)] {
-            let mut group = Vec::new();
-            let noted = note_moves(names, &plan_moves(names, from, to), &mut group);
-            if let Err(failed) = noted {
-                self.apply_all(names, before.into_iter().rev());
-                return Err(failed);
-            }
-            names.keep_linked(&mut group);
-            for op in &group {
-                before.extend(names.image_before(op));
-                self.apply_all(names, std::iter::once(op.clone()));
-            }
-            all.extend(group);
-        }
-        let noted = self.catalog.note(&all);
-        if noted.is_err() {
-            // Nobody has seen it: the tree is locked.
-            self.apply_all(names, before.into_iter().rev());
-        }
-        noted
-    }
-
-    fn apply_all(&self, names: &mut Names, ops: impl Iterator<Item = RowOp>) {
         let now = self.now();
-        for op in ops {
-            self.listings.forget_for(&op, names);
-            names.apply(op, now);
+        let exchanged = names.exchange(one, other, now)?;
+        if let Err(failed) = self.catalog.note(&exchanged.group) {
+            // Nobody has seen it: the tree is locked.
+            names.take_back(exchanged.before, now);
+            return Err(failed);
         }
+        exchanged.group.iter().for_each(|op| self.listings.forget_for(op, names));
+        Ok(())
     }
 }
 
+/// An exchange that is made in memory.
+struct Exchanged {
+    /// What is to be noted of it.
+    group: Vec<RowOp>,
+    /// What everything was before, in the order in which it changed.
+    before: Vec<RowOp>,
+}
+
 impl Names {
+    fn exchange(&mut self, one: &Path, other: &Path, now: Instant) -> Result<Exchanged> {
+        let aside = Path::from(ASIDE);
+        let mut exchanged = Exchanged { group: Vec::new(), before: Vec::new() };
+        for (from, to) in [(one, &aside), (other, one), (&aside, other)] {
+            let mut group = Vec::new();
+            if let Err(failed) = note_moves(self, &plan_moves(self, from, to), &mut group) {
+                self.take_back(exchanged.before, now);
+                return Err(failed);
+            }
+            self.keep_linked(&mut group);
+            for op in &group {
+                exchanged.before.extend(self.image_before(op));
+                self.apply(op.clone(), now);
+            }
+            exchanged.group.extend(group);
+        }
+        Ok(exchanged)
+    }
+
+    fn take_back(&mut self, before: Vec<RowOp>, now: Instant) {
+        before.into_iter().rev().for_each(|op| self.apply(op, now));
+    }
+
     /// Returns the change that takes another back.
     fn image_before(&self, op: &RowOp) -> Option<RowOp> {
         Some(match op {
@@ -115,4 +127,51 @@ fn check(names: &Names, one: &Path, other: &Path) -> Result<bool> {
     check_length(names, one, other)?;
     check_length(names, other, one)?;
     Ok(inode.local)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pull_state::clean_name;
+    use super::super::rows::{Inode, Kind, Remote, Rows, Source};
+    use super::*;
+    use crate::os::clock::{Clock, SystemClock};
+
+    /// Returns a tree of folders (with a slash behind them) and files that the bucket has.
+    fn tree(paths: &[&str], now: Instant) -> Names {
+        let (mut names, _) = Names::load(Rows::default(), now);
+        for path in paths {
+            let ino = names.fresh_ino();
+            let kind = if path.ends_with('/') { Kind::Folder } else { Kind::File };
+            let path = Path::from(path.trim_end_matches('/'));
+            let remote = Remote { size: 7, modified: path.to_string(), sha256: None, version: None };
+            let source = Source { key: Path::clone(&path), remote: remote.clone(), at: 0 };
+            let inode = Inode { kind, size: 7, implied: false, source: Some(source), ..Inode::root() };
+            let name = clean_name(ino, &remote, inode.stamp);
+            names.apply(RowOp::Inode(ino, Box::new(inode)), now);
+            names.apply(RowOp::Name(path, Box::new(name)), now);
+        }
+        names
+    }
+
+    /// Returns all that a tree holds, and what it counts.
+    fn image(names: &Names) -> String {
+        let inodes: Vec<_> = names.all().map(|(_, name)| names.inode(name.ino).unwrap()).collect();
+        let tombstones: Vec<_> = names.tombstones().collect();
+        let pending: Vec<_> = names.pending().keys().collect();
+        let names_of: Vec<_> = names.all().collect();
+        format!("{names_of:?} {inodes:?} {tombstones:?} {pending:?} {:?} {:?}", names.moving, names.totals())
+    }
+
+    #[test]
+    fn an_exchange_that_is_taken_back_leaves_nothing() {
+        let now = SystemClock.instant();
+        let mut names = tree(&["a", "d/", "d/x", "d/e/", "d/e/y", "f/", "f/z"], now);
+        let before = image(&names);
+        for (one, other) in [("a", "d"), ("d", "f"), ("d/x", "f/z"), ("d/e", "a")] {
+            let exchanged = names.exchange(&Path::from(one), &Path::from(other), now).unwrap();
+            assert_ne!(image(&names), before);
+            names.take_back(exchanged.before, now);
+            assert_eq!(image(&names), before, "{one} and {other}");
+        }
+    }
 }

@@ -56,14 +56,15 @@ fn fetched(peer: &Peer) -> (Vec<String>, Vec<String>) {
 }
 
 /// Pushes, which fetches no body of an object, and checks that each name has the content of the
-/// one on its right, here and everywhere.
-async fn check(world: &World, peer: &Peer, expected: &[(&str, &str)]) {
+/// one on its right, here and everywhere. Returns how many objects were set aside.
+async fn check(world: &World, peer: &Peer, expected: &[(&str, &str)]) -> usize {
     let report = peer.push().await;
     let (bodies, asked) = fetched(peer);
     assert_eq!(bodies, [""; 0], "nothing is fetched: {asked:?}");
     assert_eq!(report.conflicts, [""; 0]);
     assert!(report.settled);
     check_content(world, peer, expected).await;
+    asked.iter().filter(|one| one.starts_with(&format!("copy {TEMPORARY}"))).count()
 }
 
 /// Checks that each name has the content of the one on its right, here and everywhere.
@@ -86,7 +87,8 @@ async fn a_rename_asks_nothing_and_its_push_fetches_nothing(world: World) {
     peer.rename("d", "n");
     peer.rename("n/e", "n/f");
     assert_eq!(peer.requests(), [""; 0]);
-    check(&world, &peer, &[("n/a", "d/a"), ("n/b", "d/b"), ("n/f/c", "d/e/c")]).await;
+    let set_aside = check(&world, &peer, &[("n/a", "d/a"), ("n/b", "d/b"), ("n/f/c", "d/e/c")]).await;
+    assert_eq!(set_aside, 0);
 }
 
 async fn a_chain_of_renames_mixes_nothing_up(world: World) {
@@ -94,7 +96,8 @@ async fn a_chain_of_renames_mixes_nothing_up(world: World) {
     for (from, to) in [("d", "e"), ("c", "d"), ("b", "c"), ("a", "b")] {
         peer.rename(from, to);
     }
-    check(&world, &peer, &[("b", "a"), ("c", "b"), ("d", "c"), ("e", "d")]).await;
+    let set_aside = check(&world, &peer, &[("b", "a"), ("c", "b"), ("d", "c"), ("e", "d")]).await;
+    assert_eq!(set_aside, 0);
 }
 
 async fn a_chain_that_was_begun_earlier_mixes_nothing_up(world: World) {
@@ -106,7 +109,8 @@ async fn a_chain_that_was_begun_earlier_mixes_nothing_up(world: World) {
     let (bodies, asked) = fetched(&peer);
     assert_eq!(bodies, [""; 0], "{asked:?}");
     assert!(world.index_keys().await.contains(&"c".to_owned()), "what b was is somewhere");
-    check(&world, &peer, &[("b", "a"), ("c", "b")]).await;
+    let set_aside = check(&world, &peer, &[("b", "a"), ("c", "b")]).await;
+    assert_eq!(set_aside, 0);
 }
 
 async fn names_that_change_places_keep_their_content(world: World) {
@@ -114,7 +118,8 @@ async fn names_that_change_places_keep_their_content(world: World) {
     for (from, to) in [("a", "t"), ("b", "a"), ("t", "b")] {
         peer.rename(from, to);
     }
-    check(&world, &peer, &[("a", "b"), ("b", "a")]).await;
+    let set_aside = check(&world, &peer, &[("a", "b"), ("b", "a")]).await;
+    assert_eq!(set_aside, 1);
 }
 
 async fn three_names_in_a_circle_keep_their_content(world: World) {
@@ -122,7 +127,8 @@ async fn three_names_in_a_circle_keep_their_content(world: World) {
     for (from, to) in [("c", "t"), ("b", "c"), ("a", "b"), ("t", "a"), ("x", "y")] {
         peer.rename(from, to);
     }
-    check(&world, &peer, &[("a", "c"), ("b", "a"), ("c", "b"), ("y", "x")]).await;
+    let set_aside = check(&world, &peer, &[("a", "c"), ("b", "a"), ("c", "b"), ("y", "x")]).await;
+    assert_eq!(set_aside, 1);
 }
 
 async fn two_folders_that_change_places_keep_their_content(world: World) {
@@ -138,7 +144,8 @@ async fn two_folders_that_change_places_keep_their_content(world: World) {
         ("e/2", "d/2"),
         ("e/3", "d/3"),
     ];
-    check(&world, &peer, &expected).await;
+    let set_aside = check(&world, &peer, &expected).await;
+    assert_eq!(set_aside, 2);
 }
 
 async fn a_folder_that_moves_to_where_its_sibling_was_has_its_own_content(world: World) {
@@ -147,7 +154,8 @@ async fn a_folder_that_moves_to_where_its_sibling_was_has_its_own_content(world:
     peer.rename("p/one", "p/two");
     let expected =
         [("away/f", "p/two/f"), ("away/h", "p/two/h"), ("p/two/f", "p/one/f"), ("p/two/g", "p/one/g")];
-    check(&world, &peer, &expected).await;
+    let set_aside = check(&world, &peer, &expected).await;
+    assert_eq!(set_aside, 0);
 }
 
 async fn a_small_file_that_is_here_changes_places_with_one_that_is_not(world: World) {
@@ -304,4 +312,23 @@ async fn copies_are_made_side_by_side() {
     assert_eq!(peer.count("copy"), 20);
     assert_eq!(fetched(&peer).0, [""; 0]);
     assert!(!world.keys().await.iter().any(|key| key.starts_with(TEMPORARY)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_while_names_are_exchanged_reads_its_own_file() {
+    let world = World::s3().await;
+    let peer = std::sync::Arc::new(with_files(&world, &["a", "b"]).await);
+    let gate = Gate::new();
+    world.server().fault(Fault::on(Op::GetObject, Action::Hold(gate.clone())).key("a").first(1));
+    let ino = peer.ino("a");
+    let reading = tokio::spawn({
+        let peer = std::sync::Arc::clone(&peer);
+        async move { peer.hydrator.read(ino, 0, 1 << 30).await }
+    });
+    gate.wait_for(1).await;
+    peer.exchange("a", "b");
+    assert!(peer.push().await.settled);
+    gate.open();
+    assert!(reading.await.unwrap().unwrap() == content("a"));
+    assert_eq!(peer.ino("b"), ino);
 }
