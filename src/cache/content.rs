@@ -7,7 +7,7 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -109,7 +109,7 @@ impl Content {
             if failed.kind() != io::ErrorKind::NotFound {
                 return Err(failed);
             }
-            make_shelf(folder)?;
+            durable_file::make_folder(folder)?;
             open_new(&self.path)
         });
         let file = made.map_err(CacheError::io("Creating", &self.path))?;
@@ -301,15 +301,6 @@ fn room(meta: &Metadata) -> u64 {
 pub(super) fn path_of(folder: &FsPath, id: &ContentId) -> PathBuf {
     let shelf = id.0.get(..2).unwrap_or("xx");
     folder.join(shelf).join(&*id.0)
-}
-
-/// Makes a folder of content files; a power cut does not undo that.
-fn make_shelf(folder: &FsPath) -> io::Result<()> {
-    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
-        Err(failed) if failed.kind() != io::ErrorKind::AlreadyExists => Err(failed),
-        Err(_) => Ok(()),
-        Ok(()) => durable_file::sync_folder_of(folder),
-    }
 }
 
 fn open_new(path: &FsPath) -> io::Result<File> {

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fs::{Metadata, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -213,11 +213,7 @@ fn content_files(folder: &FsPath) -> std::io::Result<Vec<PathBuf>> {
 }
 
 fn make_private(folder: &FsPath) -> Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(CacheError::io("Making", folder))
+    durable_file::make_folder(folder).map_err(CacheError::io("Making", folder))
 }
 
 fn current_boot_id() -> String {

@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::IsTerminal;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -17,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use crate::control::{Failure, FailureKind};
+use crate::os::durable_file;
 
 /// The variable that chooses what is logged, in the words of `EnvFilter`.
 const VARIABLE: &str = "BAYOU_LOG";
@@ -52,14 +53,15 @@ pub(super) fn begin(verbose: u8, format: LogFormat, file: Option<File>) -> Resul
 /// Opens a log file at its end; nobody else may read it.
 pub(super) fn open(path: &Path) -> Result<File, Failure> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.and_then(|()| OpenOptions::new().append(true).create(true).mode(0o600).open(path)).map_err(|error| {
-        let message = format!(
-            "Log file {} cannot be written; name another with --log-file or --cache-dir",
-            path.display()
-        );
-        Failure::new(FailureKind::System, message).caused_by(&error)
-    })
+    durable_file::make_folder(folder)
+        .and_then(|()| OpenOptions::new().append(true).create(true).mode(0o600).open(path))
+        .map_err(|error| {
+            let message = format!(
+                "Log file {} cannot be written; name another with --log-file or --cache-dir",
+                path.display()
+            );
+            Failure::new(FailureKind::System, message).caused_by(&error)
+        })
 }
 
 fn chosen(verbose: u8) -> Result<EnvFilter, Failure> {

@@ -1,11 +1,11 @@
-//! Replacement of small files that survives a crash and a power cut.
+//! Replacement of small files, and folders, that survive a crash and a power cut.
 //!
 //! A reader sees the old bytes or the new ones, never a mixture and never nothing. This is
 //! the only place that renames files of the local state.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Replaces the file at `path` by `bytes`; returns when that is on the disk.
@@ -41,6 +41,14 @@ pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes a folder, and those above it, for its owner only; returns when their names are on the
+/// disk. One that is there already stays as it is.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    let made: Vec<_> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    made.into_iter().try_for_each(sync_folder_of)
+}
+
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
@@ -65,6 +73,15 @@ mod tests {
         replace(&path, b"two").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_is_made_with_those_above_it_and_may_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/c");
+        make_folder(&path).unwrap();
+        make_folder(&path).unwrap();
+        assert!(path.is_dir());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::control::client::{Client, Patience};
 use crate::control::{Amount, Failure, MountState, Request, place};
 use crate::model::lock_name::LockName;
 use crate::os::clock::SharedClock;
+use crate::os::durable_file;
 use crate::os::folder_lock::LockError;
 use crate::store::probe::Conditions;
 use crate::sync::capabilities;
@@ -123,7 +124,7 @@ async fn open_cache(
     folders: &Folders,
     clock: &SharedClock,
 ) -> Result<Arc<Cache>, Failure> {
-    std::fs::create_dir_all(folder)
+    durable_file::make_folder(folder)
         .map_err(|error| failures::of_cache(&CacheError::io("Making", folder)(error)))?;
     let cache_options = size_options(folder, options);
     for beat in 0..HAND_OVER_BEATS {
