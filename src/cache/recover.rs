@@ -9,8 +9,10 @@ use std::sync::Arc;
 use super::Cache;
 use super::content::Content;
 use super::error::Result;
+use super::names::Names;
 use super::origin::{Origin, changed_at};
-use super::rows::{ContentRow, Ino, Inode, Name, Path, Remote, RowOp, Source, Stamp};
+use super::rows::{ContentRow, Ino, Inode, Name, Path, Remote, RowOp, Source, Stamp, Tombstone};
+use super::tombstones::name_over;
 use super::watermark::ChangeToken;
 
 /// What a power cut means for one dirty file.
@@ -62,9 +64,9 @@ impl Cache {
         let mut back = name.clone();
         let mut without = inode.clone();
         without.content = None;
-        let ino = name.ino;
+        let (ino, inode) = (name.ino, inode.clone());
         back.pushed = Some(without.stamp);
-        let group = match back.base.clone() {
+        let mut group = match back.base.clone() {
             Some(base) => {
                 without.size = base.size;
                 without.source =
@@ -73,6 +75,7 @@ impl Cache {
             }
             None => vec![RowOp::NoName(Path::clone(path)), RowOp::NoInode(ino)],
         };
+        self.bring_old_names_back(&mut names, path, &inode, &mut group);
         if let Err(failed) = self.commit(&mut names, group) {
             tracing::error!(%path, error = %failed, "That could not be noted");
         }
@@ -206,11 +209,40 @@ impl Cache {
             if let Some(base) = name.base.clone() {
                 group.extend(restored(path, names.fresh_ino(), &name, &inode, base));
             }
+            self.bring_old_names_back(&mut names, path, &inode, &mut group);
             self.commit(&mut names, group)?;
         }
         self.recover_changed(&aside, ino, content)?;
         let partial = !content.lock().is_complete();
         content.stamp(&mut content.lock(), &self.origin(aside, None, partial))
+    }
+}
+
+impl Cache {
+    /// Gives the bucket's version of a file that was renamed to `path`, where nothing certain is,
+    /// its old name back: it would be deleted otherwise.
+    fn bring_old_names_back(&self, names: &mut Names, path: &Path, inode: &Inode, group: &mut Vec<RowOp>) {
+        let waits = |(old, left): &(&Path, &Tombstone)| {
+            let moved_here = left.moved_to.as_ref() == Some(path) && left.remote.is_some() && !left.unindexed;
+            moved_here && names.name(old).is_none()
+        };
+        let olds: Vec<Path> = names.tombstones().filter(waits).map(|(old, _)| Path::clone(old)).collect();
+        for old in olds {
+            if !self.imply_folders(names, &old, inode.mtime, group) {
+                continue;
+            }
+            tracing::warn!(path = %old, "A renamed file that is uncertain has its old name again");
+            let ino = names.fresh_ino();
+            let mut back = Inode { content: None, ..inode.clone() };
+            let mut name = name_over(names, &old, (ino, &back), group);
+            name.pushed = Some(back.stamp);
+            if let Some(remote) = name.base.clone() {
+                back.size = remote.size;
+                back.source = Some(Source { key: Path::clone(&old), remote, at: back.stamp.content });
+            }
+            group.push(RowOp::Inode(ino, Box::new(back)));
+            group.push(RowOp::Name(old, Box::new(name)));
+        }
     }
 }
 

@@ -167,6 +167,41 @@ fn a_file_that_was_only_renamed_keeps_its_new_name() {
     assert_eq!((rig.object("old"), rig.object("new").unwrap()), (None, b"the same bytes".to_vec()));
 }
 
+/// Returns a rig whose file `f` is in the bucket, and is renamed and overwritten here.
+fn renamed_and_overwritten() -> Rig {
+    let rig = Rig::new();
+    rig.put_object("d/f", b"from the bucket");
+    rig.pull();
+    assert_eq!(rig.read("d/f"), b"from the bucket");
+    rig.cache().rename((ROOT, "d"), (ROOT, "e"), Replace::No).unwrap();
+    rig.write("e/f", 0, b"FROM");
+    rig
+}
+
+#[test]
+fn a_file_that_was_renamed_and_overwritten_is_in_the_bucket_under_its_old_name() {
+    let mut rig = renamed_and_overwritten();
+    rig.open_in(NEXT);
+    assert_eq!(rig.read("d/f"), b"from the bucket");
+    rig.push();
+    assert_eq!(rig.object("d/f").unwrap(), b"from the bucket");
+    let folder = rig.ino("e");
+    let kept = rig.list(folder);
+    assert!(kept.len() == 1 && kept[0].starts_with("f.recovered-"), "{kept:?}");
+    assert_eq!(rig.object(&format!("e/{}", kept[0])).unwrap(), b"FROM the bucket");
+}
+
+#[test]
+fn a_renamed_file_whose_content_is_lost_is_in_the_bucket_under_its_old_name() {
+    let mut rig = renamed_and_overwritten();
+    std::fs::remove_file(rig.content_file("e/f")).unwrap();
+    rig.open_in(NEXT);
+    assert_eq!(rig.read("d/f"), b"from the bucket");
+    rig.push();
+    assert_eq!(rig.object("d/f").unwrap(), b"from the bucket");
+    assert!(rig.find("e/f").is_err());
+}
+
 #[test]
 fn machine_local_files_stay_where_they_are() {
     let mut rig = Rig::new();

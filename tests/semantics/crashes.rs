@@ -61,6 +61,23 @@ fn what_was_synced_locally_is_found_after_a_power_failure() {
     assert_eq!(world.object(aside.unwrap()).unwrap(), b"unsafe", "{names:?}");
 }
 
+/// Shows crash-8.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the mount's rename is what is tried")]
+fn a_renamed_file_that_is_uncertain_has_its_old_name_again() {
+    let world = World::new(&[("old.txt", b"base")], &QUIET);
+    fs::rename(world.path("old.txt"), world.path("new.txt")).unwrap();
+    File::options().write(true).open(world.path("new.txt")).unwrap().write_all(b"unsafe").unwrap();
+    world.here.kill_daemon();
+    after_another_boot(&world, &["sync", "--push", SOURCE]).says(&["Pushed 1 file"]);
+    assert_eq!(world.object("old.txt").unwrap(), b"base");
+    assert_eq!(world.object("new.txt"), None);
+    let index = world.index().unwrap();
+    let names: Vec<&String> = index["entries"].as_object().unwrap().keys().collect();
+    let aside = names.iter().find(|name| name.starts_with("new.recovered-") && name.ends_with(".txt"));
+    assert_eq!(world.object(aside.unwrap()).unwrap(), b"unsafe", "{names:?}");
+}
+
 /// Shows crash-7.
 #[test]
 fn what_was_written_some_time_before_a_power_failure_is_found() {
