@@ -16,7 +16,7 @@ use crate::daemon::{Daemon, Place, Start, was_killed};
 use crate::dice::Dice;
 
 /// How many cycles a test alone runs.
-const CYCLES: usize = 60;
+const CYCLES: usize = 40;
 /// After how many cycles all is compared with an empty cache.
 const BETWEEN_COMPARISONS: usize = 10;
 /// How many programs are at work.

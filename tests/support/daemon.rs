@@ -58,10 +58,15 @@ impl Place {
 
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bayou"));
-        command.args(words).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+        self.dress(command.args(words));
+        command
+    }
+
+    /// Gives a command the surroundings of this place, and no others.
+    pub(crate) fn dress(&self, command: &mut Command) {
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
         command.env("HOME", self.home.path()).env("XDG_STATE_HOME", self.path("state"));
         command.env("XDG_CONFIG_HOME", self.path("config"));
-        command
     }
 
     /// Returns everything that the daemons logged.
