@@ -66,6 +66,7 @@ impl Cache {
         without.content = None;
         let (ino, inode) = (name.ino, inode.clone());
         back.pushed = Some(without.stamp);
+        leave_to_the_bucket(&mut back);
         let mut group = match back.base.clone() {
             Some(base) => {
                 without.size = base.size;
@@ -236,6 +237,7 @@ impl Cache {
             let mut back = Inode { content: None, ..inode.clone() };
             let mut name = name_over(names, &old, (ino, &back), group);
             name.pushed = Some(back.stamp);
+            leave_to_the_bucket(&mut name);
             if let Some(remote) = name.base.clone() {
                 back.size = remote.size;
                 back.source = Some(Source { key: Path::clone(&old), remote, at: back.stamp.content });
@@ -243,6 +245,14 @@ impl Cache {
             group.push(RowOp::Inode(ino, Box::new(back)));
             group.push(RowOp::Name(old, Box::new(name)));
         }
+    }
+}
+
+/// Claims nothing for a name that another file had before: the index may have let go of that, and
+/// its object may be gone, without a note of it being left here. The next pull finds out.
+fn leave_to_the_bucket(name: &mut Name) {
+    if name.uploaded.take_if(|uploaded| uploaded.stamp == Stamp::NEVER).is_some() {
+        name.remote.clone_from(&name.base);
     }
 }
 

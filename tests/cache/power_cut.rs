@@ -203,6 +203,21 @@ fn a_renamed_file_whose_content_is_lost_is_in_the_bucket_under_its_old_name() {
 }
 
 #[test]
+fn a_lost_file_does_not_claim_what_was_removed_before_it_was_made() {
+    let mut rig = Rig::new();
+    rig.put_object("f", b"from the bucket");
+    rig.pull();
+    rig.unlink("f");
+    let removed = rig.cache().tombstone("f").unwrap();
+    rig.cache().note_unindexed(&"f".into(), &removed).unwrap();
+    rig.make("f", b"anew");
+    std::fs::remove_file(rig.content_file("f")).unwrap();
+    rig.open_in(NEXT);
+    // Whether the bucket still has it the next pull finds out.
+    assert!(rig.pending().is_empty(), "{:?}", rig.pending());
+}
+
+#[test]
 fn machine_local_files_stay_where_they_are() {
     let mut rig = Rig::new();
     rig.make(".lock", b"pid");
