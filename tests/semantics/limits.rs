@@ -109,14 +109,24 @@ fn between_shards_a_renamed_file_has_both_names_for_a_moment() {
     };
     fs::create_dir_all(person.mnt("logs")).unwrap();
     fs::rename(person.mnt("audit/new"), person.mnt("logs/new")).unwrap();
-    server.reset_counts();
-    sync(&person);
-    let requests = server.requests();
-    let written = |shard: &str| {
-        let key = format!("data/_index/{shard}.json");
-        requests.iter().position(|one| one.op == Op::PutObject && one.key == key).unwrap()
-    };
-    assert!(written("logs") < written("audit"));
+    let (new, old) = (Gate::new(), Gate::new());
+    for (gate, key) in [(&new, "data/_index/logs.json"), (&old, "data/_index/audit.json")] {
+        server.fault(Fault::on(Op::PutObject, Action::Hold(gate.clone())).key(key));
+    }
+    std::thread::scope(|scope| {
+        let syncing = scope.spawn(|| sync(&person));
+        new.wait_for_blocking(1);
+        let other = Person::at(&server);
+        other.mount(SOURCE, &QUIET);
+        assert_eq!(read(other.mnt("audit/new")).unwrap(), b"moves");
+        assert_eq!(old.arrived(), 0, "the old name waits until the new one is there");
+        new.open();
+        old.wait_for_blocking(1);
+        assert!(names("logs", "logs/new") && names("audit", "audit/new"));
+        old.open();
+        syncing.join().unwrap();
+        other.umount().says(&[]);
+    });
     assert!(names("logs", "logs/new") && !names("audit", "audit/new"));
     person.umount().says(&[]);
 }
