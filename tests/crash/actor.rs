@@ -397,7 +397,8 @@ fn move_all(tree: &mut Tree, from: &str, to: &str) {
     }
 }
 
-/// A write that was cut short: its first bytes are there, the others are not.
+/// A write that was cut short: its first bytes are there, the others are not. Of one that was not
+/// answered, into bytes that were not on this machine, only what made the file longer may be there.
 fn torn_write(before: &Tree, after: &Tree, seen: &Tree) -> Option<Tree> {
     let changed: Vec<_> = after.iter().filter(|(path, node)| before.get(*path) != Some(node)).collect();
     let &(path, node) = changed.first().filter(|_| before.len() == after.len())?;
@@ -409,11 +410,16 @@ fn torn_write(before: &Tree, after: &Tree, seen: &Tree) -> Option<Tree> {
     let written = there.iter().zip(new.iter()).take_while(|(a, b)| a == b).count();
     let long_enough = there.len() >= old.len() && there.len() <= new.len();
     let rest_is_old = there.get(written..) == old.get(written..).or(Some(&[]));
+    let longer_only =
+        there.get(written..old.len()) == old.get(written..) && there.get(old.len()..) == new.get(old.len()..);
     let mut torn = before.clone();
     let names = names_of(after, path);
     for name in &names {
         torn.insert(name.clone(), Node::File { bytes: Arc::clone(there), mode: *mode, mtime: None });
     }
-    (changed.len() == names.len() && long_enough && rest_is_old && differences(&torn, seen).is_empty())
-        .then_some(torn)
+    (changed.len() == names.len()
+        && long_enough
+        && (rest_is_old || longer_only)
+        && differences(&torn, seen).is_empty())
+    .then_some(torn)
 }
