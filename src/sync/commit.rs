@@ -48,8 +48,21 @@ pub enum Change {
 pub struct Was {
     /// What the index said when the change was made.
     pub indexed: Option<Remote>,
-    /// Whether the object was written for this change; else it must be in the index already.
-    pub sent: bool,
+    /// When the object was written for this change.
+    pub sent: SentWhen,
+    /// How much news there had been before that, as [`SyncService::news_so_far`] says.
+    pub news: u64,
+}
+
+/// When an object was written for a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SentWhen {
+    /// By the push that makes the change.
+    Now,
+    /// Before that: others may have named, unnamed and deleted it since.
+    Earlier,
+    /// Never: it must be in the index already.
+    Never,
 }
 
 /// The names whose change was not made, because it was meant for another version.
@@ -149,7 +162,7 @@ impl SyncService {
             let Some(mut index) = held.take() else { break };
             let keys = changes.clone().map(Change::name);
             index.load_for(&*self.store, keys).await?;
-            let absent = self.absent(changes.clone()).await?;
+            let absent = self.absent(&index, changes.clone()).await?;
             let ((), is_current) = tokio::try_join!(lock.check(), self.is_current(&index))?;
             if is_current {
                 let before = index.fingerprint();
@@ -220,7 +233,8 @@ impl SyncService {
         match change {
             Change::Set(key, entry, was) => {
                 let now = index.get(key.as_str());
-                if !self.may_set(key, entry, was, now.as_ref().and_then(Remote::of_entry)) {
+                let may_be = !absent.contains(key.as_str());
+                if !may_be || !self.may_set(key, entry, was, now.as_ref().and_then(Remote::of_entry)) {
                     return false;
                 }
                 index.set(key, entry);
@@ -251,7 +265,9 @@ impl SyncService {
         match (&now, Remote::of_entry(entry)) {
             // What the index never named nobody can have removed from it.
             (None, _) => {
-                was.sent || was.indexed.is_none() || self.lingering.has(key.as_str(), entry.version.as_ref())
+                was.sent != SentWhen::Never
+                    || was.indexed.is_none()
+                    || self.lingering.has(key.as_str(), entry.version.as_ref())
             }
             (Some(now), Some(ours)) if now.is_same_as(&ours) => true,
             (Some(now), _) => was.indexed.as_ref().is_some_and(|indexed| indexed.is_same_as(now)),

@@ -7,10 +7,14 @@
 
 use std::collections::HashSet;
 
-use super::commit::Change;
+use futures::{StreamExt, stream};
+
+use super::commit::{Change, SentWhen};
 use super::error::{Result, SyncError};
+use super::index::RemoteIndex;
 use super::{LINGER, SyncService};
 use crate::cache::rows::{Path, Remote};
+use crate::store::Version;
 
 impl SyncService {
     /// Returns whether something is missing for long enough to be looked at.
@@ -63,15 +67,35 @@ impl SyncService {
         Ok(is_same && self.object_at(path).await?.is_none())
     }
 
-    /// Returns which of the keys that are to be pruned have no object.
-    pub(super) async fn absent(&self, changes: impl Iterator<Item = &Change>) -> Result<HashSet<Path>> {
-        let mut absent = HashSet::new();
-        for change in changes {
-            if let Change::Prune(path, _) = change
-                && self.object_at(path).await?.is_none()
-            {
-                absent.insert(Path::clone(path));
+    /// Returns which of the keys that are to be pruned have no object, and which of those that
+    /// the index does not name yet. Of those, only what was put while nobody else changed the
+    /// index is there for sure: others may have named, unnamed and deleted the rest since. Held:
+    /// the lock, which who deletes holds as well.
+    pub(super) async fn absent(
+        &self,
+        index: &RemoteIndex,
+        changes: impl Iterator<Item = &Change>,
+    ) -> Result<HashSet<Path>> {
+        let news = self.news_so_far();
+        let asked = changes.filter_map(|change| match change {
+            Change::Prune(path, _) => Some((Path::clone(path), None)),
+            Change::Set(key, entry, was) => {
+                let is_sure = was.sent == SentWhen::Now && was.news == news;
+                let is_named = is_sure || index.get(key.as_str()).is_some();
+                (!is_named).then(|| (key.shared(), entry.version.clone()))
             }
+            Change::Remove(..) | Change::SetFolder(..) | Change::RemoveFolder(_) => None,
+        });
+        let asked: Vec<(Path, Option<Version>)> = asked.collect();
+        let looks = asked.into_iter().map(|(path, version)| async move {
+            let there = self.object_at(&path).await?;
+            let is_it = there.is_some_and(|there| version.is_none_or(|version| version == there.version));
+            Ok((!is_it).then_some(path))
+        });
+        let mut looks = stream::iter(looks).buffer_unordered(self.options.uploads);
+        let mut absent = HashSet::new();
+        while let Some(look) = looks.next().await {
+            absent.extend(look?);
         }
         Ok(absent)
     }

@@ -151,6 +151,8 @@ pub struct SyncService {
     /// Whether keys of the index are not shown because something stands in their way.
     shadowed: AtomicBool,
     unpublished: AtomicBool,
+    /// How often the index was found to be another than the one that we knew.
+    news: std::sync::atomic::AtomicU64,
     /// What is known of the old monolith, once this machine has committed to shards.
     committed_shards: Mutex<Option<MonolithSeen>>,
     started: Mutex<SyncReport>,
@@ -186,6 +188,7 @@ impl SyncService {
             lingering: Lingering::default(),
             shadowed: AtomicBool::new(false),
             unpublished: AtomicBool::new(false),
+            news: std::sync::atomic::AtomicU64::new(0),
             committed_shards: Mutex::new(None),
             started: Mutex::new(SyncReport::default()),
             uploading: std::sync::atomic::AtomicU64::new(0),

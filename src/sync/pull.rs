@@ -116,6 +116,9 @@ impl SyncService {
         publish: Publish,
     ) -> Result<SyncReport> {
         let (index, changed) = self.fetch(held.take()).await?;
+        if changed.is_some() || index.is_none() {
+            self.news.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
+        }
         let index = match index {
             Some(index) => index,
             None => discover(&*self.store, publish, Timestamp::from(self.clock.now())).await?,
@@ -131,6 +134,12 @@ impl SyncService {
         self.note_seen(&index, true);
         *held = Some(index);
         Ok(report)
+    }
+
+    /// Returns how often the index was found to be another than the one that we knew: while that
+    /// stays what it is, nobody else has named or unnamed anything that we did not know of.
+    pub(super) fn news_so_far(&self) -> u64 {
+        self.news.load(std::sync::atomic::Ordering::Acquire)
     }
 
     /// Reads the index, as far as this cache shows it.

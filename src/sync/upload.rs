@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::SyncService;
-use super::commit::{Change, Was};
+use super::commit::{Change, SentWhen, Was};
 use super::entries::{entry_of, folder_attributes, put_options};
 use super::error::{Result, SyncError};
 use super::key_locks::KeyGuard;
@@ -36,6 +36,8 @@ pub(super) struct Ready {
 pub(super) enum Sent {
     /// The bucket has this as the file's content at this stamp; so many bytes were sent for it.
     Done { stamp: Stamp, remote: Remote, sent: u64 },
+    /// An earlier push, or somebody else, has put this there as the file's content at this stamp.
+    Earlier { stamp: Stamp, remote: Remote },
     /// The bucket had this as the file's content before.
     Same { stamp: Stamp, remote: Remote },
     /// The key does not have the version that we would replace.
@@ -84,20 +86,22 @@ impl SyncService {
             });
         }
         self.uploading.fetch_add(1, Ordering::Relaxed);
+        let news = self.news_so_far();
         let sent = self.send(&state, judged).await;
         self.uploading.fetch_sub(1, Ordering::Relaxed);
         // A file that was removed while it was made ready is not a failure.
         let removed = self.cache.file_state(path).is_none_or(|now| now.name.ino != state.name.ino);
         let sent =
             sent.or_else(|failed| if removed && is_ours(&failed) { Ok(Sent::Gone) } else { Err(failed) });
-        let (stamp, remote, sent, is_sent) = match sent? {
+        let (stamp, remote, sent, when) = match sent? {
             Sent::Gone => return Ok(Prepared::Nothing),
             Sent::Conflict => return Ok(Prepared::Conflict(guard)),
-            Sent::Done { stamp, remote, sent } => (stamp, remote, sent, true),
-            Sent::Same { stamp, remote } => (stamp, remote, 0, false),
+            Sent::Done { stamp, remote, sent } => (stamp, remote, sent, SentWhen::Now),
+            Sent::Earlier { stamp, remote } => (stamp, remote, 0, SentWhen::Earlier),
+            Sent::Same { stamp, remote } => (stamp, remote, 0, SentWhen::Never),
         };
         let state = self.as_sent(state, stamp);
-        let was = Was { indexed: state.name.remote, sent: is_sent };
+        let was = Was { indexed: state.name.remote, sent: when, news };
         let change = Change::Set(key, Box::new(entry_of(&state.inode, &remote)), was);
         let stamp = Stamp { content: stamp.content, meta: state.inode.stamp.meta };
         let (path, ino, remote) = (state.path, state.name.ino, Some(remote));
@@ -197,7 +201,7 @@ impl SyncService {
         let what = format!("Looking for the upload of {key}");
         let meta = self.store.head(&key).await.map_err(SyncError::store(what))?;
         if meta.is_some_and(|meta| uploaded.version.as_ref() == Some(&meta.version)) {
-            return Ok(Sent::Done { stamp, remote: uploaded.clone(), sent: 0 });
+            return Ok(Sent::Earlier { stamp, remote: uploaded.clone() });
         }
         let noted = self.cache.note_superseded(&state.path);
         noted.map_err(SyncError::cache(format!("Noting that {key} was replaced")))?;

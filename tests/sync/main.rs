@@ -26,4 +26,5 @@ mod parted_links;
 mod races;
 mod requests;
 mod seeds;
+mod simulation;
 mod upkeep;

@@ -18,10 +18,10 @@ const STEPS: usize = 70;
 const PATHS: [&str; 8] = ["a", "b", "c", "d/a", "d/b", "d/e/a", "f/a", "f/b"];
 
 /// Numbers that depend on the seed only (splitmix64).
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(super) fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -57,24 +57,24 @@ impl Machine {
 
 /// What was written, and what of it somebody gave up knowingly.
 #[derive(Default)]
-struct Ledger {
-    live: BTreeMap<String, String>,
-    log: Vec<String>,
+pub(super) struct Ledger {
+    pub(super) live: BTreeMap<String, String>,
+    pub(super) log: Vec<String>,
 }
 
 impl Ledger {
     /// Returns a content that was never written before.
-    fn fresh(&mut self, note: String) -> String {
+    pub(super) fn fresh(&mut self, note: String) -> String {
         let text = format!("<{}>", self.log.len());
         self.live.insert(text.clone(), note);
         text
     }
 
-    fn give_up(&mut self, content: Option<String>) {
+    pub(super) fn give_up(&mut self, content: Option<String>) {
         content.into_iter().for_each(|text| drop(self.live.remove(&text)));
     }
 
-    fn note(&mut self, text: String) {
+    pub(super) fn note(&mut self, text: String) {
         self.log.push(text);
     }
 }
@@ -294,7 +294,7 @@ async fn play(world: World, seed: u64, company: Company) {
     }
 }
 
-fn seeds(few: u64) -> std::ops::Range<u64> {
+pub(super) fn seeds(few: u64) -> std::ops::Range<u64> {
     let asked = std::env::var("BAYOU_SEEDS").ok();
     let (from, count) = asked.as_deref().and_then(|text| text.split_once('+')).unwrap_or(("0", ""));
     let from = from.parse().unwrap_or(0);
