@@ -166,6 +166,11 @@ impl Content {
         self.lock().file(&self.path)
     }
 
+    /// Returns whether it is nobody's content any more: its file is removed.
+    pub(super) fn is_dropped(&self) -> bool {
+        self.counted.bytes().is_none()
+    }
+
     pub(super) fn mark_used(&self, count: u64) {
         self.used.store(count, Ordering::Relaxed);
     }

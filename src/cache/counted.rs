@@ -30,6 +30,11 @@ impl Counted {
         }
     }
 
+    /// Returns the bytes that it counts as; `None` once it was dropped.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        *self.0.lock()
+    }
+
     /// Takes the content out of the total for good.
     pub(super) fn end(&self, total: &AtomicU64) {
         if let Some(bytes) = self.0.lock().take() {

@@ -1,7 +1,9 @@
 //! Making room: clean content goes, the longest unused first; dirty content never.
 //!
-//! A content file may be dropped only if its file is closed, and its bytes are exactly those
-//! of an object in the bucket. That it is absent is noted before it is removed.
+//! A content file may be dropped only if its bytes are exactly those of an object in the
+//! bucket. That it is absent is noted before it is removed. Files that nobody has open go
+//! first. Who reads or changes a file at that moment has the content file open, which lives
+//! until then, and finds out under the lock of the names that it is the file's no more.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,6 +22,8 @@ const LOOK_EVERY_BYTES: u64 = 16 << 20;
 struct CleanContent {
     ino: Ino,
     id: ContentId,
+    /// Whether the file is open, then when it was last used: what is least goes first.
+    order: (bool, u64),
 }
 
 /// Counts the bytes since the disk's free space was looked at.
@@ -86,7 +90,7 @@ impl Cache {
     }
 
     fn clean_contents(&self) -> LruCache<ContentId, CleanContent> {
-        let mut found: Vec<(u64, CleanContent)> = {
+        let mut found: Vec<CleanContent> = {
             let names = self.names.read();
             let contents = self.contents.lock();
             names
@@ -96,13 +100,13 @@ impl Cache {
                     let id =
                         inode.content.as_ref().filter(|_| is_droppable(&names, path, (name.ino, inode)))?;
                     let used = contents.get(id)?.used.load(Ordering::Relaxed);
-                    Some((used, CleanContent { ino: name.ino, id: id.clone() }))
+                    Some(CleanContent { ino: name.ino, id: id.clone(), order: (inode.opens > 0, used) })
                 })
                 .collect()
         };
-        found.sort_unstable_by_key(|(used, _)| *used);
+        found.sort_unstable_by_key(|content| content.order);
         let mut order = LruCache::unbounded();
-        for (_, content) in found {
+        for content in found {
             order.put(content.id.clone(), content);
         }
         order
@@ -124,8 +128,10 @@ impl Cache {
         // The kernel may go on with what it has of it.
         names.inode_mut(clean.ino)?.given = true;
         reached(Step::EvictNoted);
+        let freed = self.contents.lock().get(&clean.id).and_then(|content| content.counted.bytes());
         self.drop_content(&clean.id);
         reached(Step::ContentRemoved);
+        self.traffic.note_evicted(freed.unwrap_or(0));
         Ok(())
     }
 }
@@ -135,7 +141,6 @@ impl Cache {
 fn is_droppable(names: &Names, path: &str, (ino, inode): (Ino, &Inode)) -> bool {
     let object = inode.equal_object();
     inode.is_file()
-        && inode.opens == 0
         && !inode.local
         && names.names_of(ino).iter().all(|name| !names.is_dirty(name))
         && object.is_some_and(|source| *source.key == *path && source.remote.size == inode.size)

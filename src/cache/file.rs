@@ -129,7 +129,7 @@ impl Cache {
             let token = self.token_for(ino)?;
             let content = self.content_of(ino)?;
             let mut state = content.lock();
-            if !self.note_changing(ino, &content, &mut state, offset)? {
+            if !self.still_changes(ino, &content, &mut state, offset)? {
                 continue;
             }
             let written = change(&mut state, &token, content.path());
@@ -158,7 +158,7 @@ impl Cache {
             let content = self.content_of(ino)?;
             let mut state = content.lock();
             let cut_at = size.min(state.len);
-            if !self.note_changing(ino, &content, &mut state, cut_at)? {
+            if !self.still_changes(ino, &content, &mut state, cut_at)? {
                 continue;
             }
             let cut = state.truncate(&token, content.path(), size);
@@ -199,6 +199,20 @@ impl Cache {
             inode.local || inode.path.is_none()
         };
         self.begin_change_of(uncounted)
+    }
+
+    /// As [`Cache::note_changing`]; content that was dropped a moment ago is no failure.
+    fn still_changes(
+        &self,
+        ino: Ino,
+        content: &Arc<Content>,
+        state: &mut ContentState,
+        offset: u64,
+    ) -> Result<bool> {
+        match self.note_changing(ino, content, state, offset) {
+            Err(_) if content.is_dropped() => Ok(false),
+            noted => noted,
+        }
     }
 
     /// Notes that a file changes, before it does; returns whether this is (still) its content,

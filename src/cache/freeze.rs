@@ -1,25 +1,29 @@
 //! What a large upload reads from: the live content, or a private copy of it.
 //!
 //! The live content may change between two parts; the upload then notices by the stamp and
-//! begins again. A copy is made under the content's lock, so it is one moment's bytes.
+//! begins again. A copy is made under the content's lock, so it is one moment's bytes. What is
+//! absent from either comes from the bucket, and is not kept.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path as FsPath;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
 use super::Cache;
-use super::content::ReadOutcome;
+use super::content::{Content, ContentState, ReadOutcome};
 use super::error::{CacheError, Result};
+use super::hydrate::{Hydrator, Piece};
 use super::ranges::RangeSet;
 use super::rows::{ContentRow, Ino, Stamp};
 use crate::model::content_hash::ContentHash;
 
-/// How many bytes of a file are hashed at once.
-const HASHED_AT_ONCE: u64 = 1 << 20;
+/// How many bytes of a file are hashed, or copied, at once.
+const AT_ONCE: u64 = 1 << 20;
 
 /// How the names of private copies begin.
 pub(super) const FROZEN: &str = "frozen-";
@@ -31,24 +35,48 @@ pub struct UploadSource {
     pub stamp: Stamp,
     /// Its length in bytes.
     pub len: u64,
+    ino: Ino,
+    /// What is absent from the file.
+    gaps: Vec<Range<u64>>,
     file: Arc<File>,
     path: std::path::PathBuf,
 }
 
 impl UploadSource {
-    /// Reads a range; fails if it is not all there any more.
-    pub fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        let mut bytes = vec![0; (range.end - range.start) as usize];
+    /// Reads a range of the file, zeros where it is absent; fails if it is not all there any more.
+    fn read(&self, range: &Range<u64>) -> Result<BytesMut> {
+        let mut bytes = BytesMut::zeroed((range.end - range.start) as usize);
         self.file.read_exact_at(&mut bytes, range.start).map_err(CacheError::io("Reading", &self.path))?;
-        Ok(bytes.into())
+        Ok(bytes)
     }
 
-    /// Returns the hash of all of it.
-    pub async fn hash(&self) -> Result<ContentHash> {
+    /// Returns which parts of a range are absent.
+    fn absent(&self, range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
+        let cut = |gap: &Range<u64>| gap.start.max(range.start)..gap.end.min(range.end);
+        self.gaps.iter().map(cut).filter(|gap| gap.start < gap.end)
+    }
+}
+
+impl Hydrator {
+    /// Reads a range of what is uploaded; what is absent is fetched, and not kept.
+    pub async fn read_source(&self, source: &UploadSource, range: Range<u64>) -> Result<Bytes> {
+        let mut bytes = source.read(&range)?;
+        for gap in source.absent(&range) {
+            let Piece::Bytes(body) = self.fetch_piece(source.ino, gap.clone()).await? else {
+                return Err(CacheError::NotFound(format!("bytes of inode {}", source.ino)));
+            };
+            let at = (gap.start - range.start) as usize;
+            bytes[at..at + body.len()].copy_from_slice(&body);
+        }
+        Ok(bytes.freeze())
+    }
+
+    /// Returns the hash of all that is uploaded.
+    pub async fn hash_source(&self, source: &UploadSource) -> Result<ContentHash> {
         let (mut hash, mut at) = (Sha256::new(), 0);
-        while at < self.len {
-            let end = self.len.min(at + HASHED_AT_ONCE);
-            hash.update(self.read(at..end)?);
+        while at < source.len {
+            let end = source.len.min(at + AT_ONCE);
+            hash.update(self.read_source(source, at..end).await?);
             at = end;
             tokio::task::yield_now().await;
         }
@@ -63,7 +91,7 @@ impl Cache {
     pub fn snapshot(&self, ino: Ino) -> Result<(Stamp, Bytes)> {
         let content = self.content_of(ino)?;
         let state = content.lock();
-        let stamp = self.names.read().inode(ino)?.stamp;
+        let stamp = self.stamp_with(ino, &content)?;
         let whole = 0..state.len;
         if !state.missing(whole.clone()).is_empty() {
             return Err(CacheError::NotFound(format!("bytes of content {}", content.id.0)));
@@ -89,13 +117,14 @@ impl Cache {
         Ok(self.content_of(ino)?.lock().is_complete())
     }
 
-    /// Returns the live content of a file that is complete.
+    /// Returns the live content of a file.
     pub fn thaw(&self, ino: Ino) -> Result<UploadSource> {
         let content = self.content_of(ino)?;
         let mut state = content.lock();
         let file = state.file(content.path())?;
-        let stamp = self.names.read().inode(ino)?.stamp;
-        Ok(UploadSource { stamp, len: state.len, file, path: content.path().to_owned() })
+        let stamp = self.stamp_with(ino, &content)?;
+        let gaps = state.missing(0..state.len);
+        Ok(UploadSource { stamp, len: state.len, ino, gaps, file, path: content.path().to_owned() })
     }
 
     /// Returns a private copy of a file's content at this moment; it is gone when dropped.
@@ -104,14 +133,28 @@ impl Cache {
         let path = self.folder().join("state").join(format!("{FROZEN}{}", content.id.0));
         let failed = |source| CacheError::Io { step: "Copying", path: path.clone(), source };
         let mut state = content.lock();
-        state.file(content.path())?;
-        std::fs::copy(content.path(), &path).map_err(failed)?;
-        let stamp = self.names.read().inode(ino)?.stamp;
-        let len = state.len;
+        let live = state.file(content.path())?;
+        let file = Arc::new(copy_present(&state, &live, &path).map_err(failed)?);
+        let stamp = self.stamp_with(ino, &content)?;
+        let (len, gaps) = (state.len, state.missing(0..state.len));
         drop(state);
-        let file = Arc::new(File::open(&path).map_err(failed)?);
         std::fs::remove_file(&path).map_err(failed)?;
-        Ok(UploadSource { stamp, len, file, path })
+        Ok(UploadSource { stamp, len, ino, gaps, file, path })
+    }
+
+    /// Returns how many bytes of a file are absent.
+    pub fn absent_bytes(&self, ino: Ino) -> Result<u64> {
+        let content = self.content_of(ino)?;
+        let state = content.lock();
+        Ok(state.missing(0..state.len).iter().map(|gap| gap.end - gap.start).sum())
+    }
+
+    /// Returns how often a file was changed, if this is its content still. Held: the content.
+    fn stamp_with(&self, ino: Ino, content: &Content) -> Result<Stamp> {
+        let names = self.names.read();
+        let inode = names.inode(ino)?;
+        let is_its = inode.content.as_ref() == Some(&content.id);
+        is_its.then_some(inode.stamp).ok_or_else(|| CacheError::NotFound(format!("content {}", content.id.0)))
     }
 
     /// Gives up on bytes that can never be fetched any more: they are zeros from now on.
@@ -129,4 +172,22 @@ impl Cache {
         self.recount(&content, &state);
         noted
     }
+}
+
+/// Copies what is present of a content file; the rest takes no room.
+fn copy_present(state: &ContentState, live: &File, to: &FsPath) -> io::Result<File> {
+    let copy = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(to)?;
+    copy.set_len(state.len)?;
+    let mut at = 0;
+    let end = state.len..state.len;
+    for gap in state.missing(0..state.len).into_iter().chain(std::iter::once(end)) {
+        while at < gap.start {
+            let mut bytes = vec![0; AT_ONCE.min(gap.start - at) as usize];
+            live.read_exact_at(&mut bytes, at)?;
+            copy.write_all_at(&bytes, at)?;
+            at += bytes.len() as u64;
+        }
+        at = gap.end;
+    }
+    Ok(copy)
 }

@@ -7,12 +7,13 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path as FsPath;
+use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::Cache;
-use super::content::ContentState;
+use super::content::{Content, ContentState};
 use super::error::{CacheError, Result};
 use super::rows::Ino;
 use super::watermark::ChangeToken;
@@ -62,15 +63,15 @@ impl Cache {
     /// Takes room on the local disk for a range; nothing that a reader sees changes.
     fn reserve(&self, ino: Ino, range: &Range<u64>) -> Result<()> {
         let _token = self.begin_change_of(true)?;
-        let content = self.content_of(ino)?;
         let new = {
+            let content = self.content_of(ino)?;
             let state = content.lock();
             let absent = state.missing(range.clone()).iter().map(|gap| gap.end - gap.start).sum::<u64>();
             absent + range.end.saturating_sub(range.start.max(state.len))
         };
         self.make_room(new)?;
-        let mut state = content.lock();
-        let file = state.file(content.path())?;
+        let (content, file) = self.open_content(ino)?;
+        let _unchanging = content.lock();
         let failed = |source| CacheError::io("Reserving room for", content.path())(source);
         let changed = file.metadata().and_then(|meta| meta.modified()).map_err(failed)?;
         match rustix::fs::fallocate(&*file, FallocateFlags::KEEP_SIZE, range.start, range.end - range.start) {
@@ -79,6 +80,17 @@ impl Cache {
             Err(refused) => return Err(failed(refused.into())),
         }
         file.set_modified(changed).map_err(failed)
+    }
+
+    /// Returns a file's content, with its content file open: dropping it does not take that away.
+    fn open_content(&self, ino: Ino) -> Result<(Arc<Content>, Arc<File>)> {
+        loop {
+            let content = self.content_of(ino)?;
+            match content.file() {
+                Err(_) if content.is_dropped() => {}
+                file => return file.map(|file| (content, file)),
+            }
+        }
     }
 
     /// Returns where data, or a hole, begins at or behind an offset; `None` if there is none.
@@ -94,10 +106,9 @@ impl Cache {
         if !has_content {
             return Ok(Some(if what == Seek::Data { offset } else { size }));
         }
-        let content = self.content_of(ino)?;
-        let mut state = content.lock();
+        let (content, file) = self.open_content(ino)?;
+        let state = content.lock();
         let gaps = state.missing(offset..state.len);
-        let file = state.file(content.path())?;
         let found = match what {
             Seek::Data => data_from(&file, offset, &gaps),
             Seek::Hole => hole_from(&file, offset, &gaps, state.len).map(Some),

@@ -54,6 +54,8 @@ enum Reach {
 /// Whether bytes may be fetched that the cache has no room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Room {
+    /// They may not, and nothing is dropped for them: nobody asked for them yet.
+    Spare,
     /// They may not: a reader can do without the cache.
     Needed,
     /// They may: without them nothing can be pushed, and nothing dropped.
@@ -112,7 +114,8 @@ impl Hydrator {
                 ensured => ensured?,
             }
         }
-        Err(CacheError::Gone(ino))
+        // Others always made room faster than it was read.
+        self.read_around(ino, offset..offset.saturating_add(len)).await
     }
 
     /// Returns when all of a file is present, for a push: also if the cache is full of what only
@@ -127,9 +130,10 @@ impl Hydrator {
         self.ensure_with(ino, range, (Room::Needed, Reach::Window)).await
     }
 
-    /// Returns when a range of a file is present; asks for nothing beyond it.
+    /// Returns when a range of a file is present; asks for nothing beyond it, and fails if there
+    /// is no room without dropping something.
     pub(super) async fn ensure_exactly(&self, ino: Ino, range: Range<u64>) -> Result<()> {
-        self.ensure_with(ino, range, (Room::Needed, Reach::Exact)).await
+        self.ensure_with(ino, range, (Room::Spare, Reach::Exact)).await
     }
 
     /// Notes a read; returns what should be fetched for a reader who goes on like that.
@@ -218,7 +222,11 @@ impl Hydrator {
 
     async fn fetch(&self, ino: Ino, content: &Content, range: Range<u64>, room: Room) -> Result<()> {
         // Asked before the request, so that nothing is fetched for which there is no room.
-        room.unless_full(self.cache.make_room(range.end - range.start))?;
+        room.make(&self.cache, range.end - range.start)?;
+        if content.is_dropped() {
+            // That made the room: what replaces it is filled instead.
+            return Ok(());
+        }
         let (path, source) = self.cache.source_of(ino)?;
         let fetched = match self.get(&path, &source, range.clone()).await {
             Ok(fetched) => fetched,
@@ -226,7 +234,7 @@ impl Hydrator {
                 let Some(body) = self.at_root(&path, &source, range.clone(), &failed).await? else {
                     return self.object_moved(ino, &path, &source, failed).await;
                 };
-                room.unless_full(self.cache.make_room(body.len() as u64))?;
+                room.once_fetched().make(&self.cache, body.len() as u64)?;
                 return self.cache.filled(content, range.start, &body);
             }
             Err(failed) => return Err(failed_at(&path, failed)),
@@ -239,7 +247,7 @@ impl Hydrator {
             return Ok(());
         }
         self.cache.learn_version(ino, &source, &fetched)?;
-        room.unless_full(self.cache.make_room(fetched.body.len() as u64))?;
+        room.once_fetched().make(&self.cache, fetched.body.len() as u64)?;
         self.cache.filled(content, range.start, &fetched.body)
     }
 
@@ -261,6 +269,7 @@ impl Hydrator {
             let detail = format!("{} bytes of {path} instead of {wanted}", fetched.body.len());
             return Err(StoreError::new(ErrorKind::Corrupt, "get", &key).detail(detail));
         }
+        self.cache.traffic.note_fetched(fetched.body.len() as u64);
         Ok(fetched)
     }
 
@@ -299,8 +308,20 @@ impl Hydrator {
 }
 
 impl Room {
-    fn unless_full(self, made: Result<()>) -> Result<()> {
-        match made {
+    /// Returns what holds of bytes that are here: not to keep them would be to fetch them twice.
+    fn once_fetched(self) -> Self {
+        if self == Self::Spare { Self::Needed } else { self }
+    }
+
+    /// Makes room for bytes, as far as this allows.
+    fn make(self, cache: &Cache, bytes: u64) -> Result<()> {
+        match self {
+            Self::Spare if bytes > cache.room() => {
+                return Err(CacheError::Full { limit: cache.options().limit_bytes });
+            }
+            Self::Spare | Self::Needed | Self::Exceeded => {}
+        }
+        match cache.make_room(bytes) {
             Err(CacheError::Full { .. }) if self == Self::Exceeded => Ok(()),
             made => made,
         }
@@ -354,6 +375,9 @@ impl Cache {
         let mut state = content.lock();
         let end = (offset + body.len() as u64).min(state.row.fill_limit);
         let filled = state.fill(content.path(), offset, body);
+        if content.is_dropped() {
+            return Ok(());
+        }
         state.unnoted |= filled.is_err();
         let extent = filled.as_ref().is_ok_and(|&bytes| bytes > 0).then_some(offset..end);
         let noted = self.note_presence(content, &mut state, extent);

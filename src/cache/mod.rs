@@ -62,6 +62,7 @@ pub mod shadow;
 mod tables;
 pub mod theirs;
 mod tombstones;
+pub mod traffic;
 pub mod tree;
 pub mod unnamed;
 mod walk;
@@ -136,6 +137,7 @@ pub struct Cache {
     uses: AtomicU64,
     local_bytes: AtomicU64,
     since_look: eviction::SinceLook,
+    traffic: traffic::Traffic,
     applied: Mutex<Option<String>>,
     /// Keys of the index that cannot be files.
     refused: Mutex<Vec<String>>,

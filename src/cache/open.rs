@@ -74,6 +74,7 @@ impl Cache {
             uses: AtomicU64::new(1),
             local_bytes: AtomicU64::new(0),
             since_look: super::eviction::SinceLook::default(),
+            traffic: super::traffic::Traffic::default(),
             applied: Mutex::new(applied),
             refused: Mutex::new(refused),
             temporaries: Mutex::new(temporaries),

@@ -247,6 +247,9 @@ mod tests {
             last_error: Some("No route".to_owned()),
             offline_since: Some("2026-01-02T03:04:05Z".to_owned()),
             requests: 17,
+            fetched_bytes: 5,
+            evictions: 1,
+            evicted_bytes: 3,
             paths: vec![PathStatus { path: "x".into(), state: "dirty".to_owned(), size: 10, hydrated: 5 }],
         }
     }
@@ -303,6 +306,9 @@ mod tests {
                 "last_error",
                 "offline_since",
                 "requests",
+                "fetched_bytes",
+                "evictions",
+                "evicted_bytes",
                 "paths"
             ]
         );

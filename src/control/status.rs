@@ -84,6 +84,15 @@ pub struct MountStatus {
     pub offline_since: Option<String>,
     /// Requests sent to the bucket since the mount began.
     pub requests: u64,
+    /// Bytes of files fetched from the bucket since the mount began.
+    #[serde(default)]
+    pub fetched_bytes: u64,
+    /// How often a file's clean content was dropped to make room, since the mount began.
+    #[serde(default)]
+    pub evictions: u64,
+    /// How many bytes that freed.
+    #[serde(default)]
+    pub evicted_bytes: u64,
     /// The paths that were asked about.
     #[serde(default)]
     pub paths: Vec<PathStatus>,

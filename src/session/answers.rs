@@ -161,6 +161,7 @@ impl Answers {
         let Opened { cache, sync, bucket, .. } = &*self.opened;
         let health = sync.health();
         let uploads = sync.uploads_under_way();
+        let moved = cache.moved();
         MountStatus {
             source: self.source.clone(),
             namespace: bucket.namespace.as_ref().map(ToString::to_string),
@@ -181,6 +182,9 @@ impl Answers {
             last_error: health.last_error,
             offline_since: health.offline_since.map(|time| time.to_string()),
             requests: bucket.requests.attempts(),
+            fetched_bytes: moved.fetched_bytes,
+            evictions: moved.evictions,
+            evicted_bytes: moved.evicted_bytes,
             paths: paths.iter().filter_map(|path| self.path_status(path)).collect(),
         }
     }

@@ -156,7 +156,11 @@ impl SyncService {
             return Ok(false);
         };
         let Some(hash) = self.their_hash(&state.path, theirs).await? else { return Ok(false) };
-        let (stamp, ours) = self.our_hash(state).await?;
+        let (stamp, ours) = match self.our_hash(state).await {
+            // What ours was made of is not in the bucket any more.
+            Err(failed) if failed.is_base_gone() => return Ok(false),
+            hashed => hashed?,
+        };
         if ours != hash {
             return Ok(false);
         }
@@ -188,7 +192,7 @@ impl SyncService {
         }
         let what = || format!("Comparing {}", state.path);
         let source = self.cache.thaw(state.name.ino).map_err(SyncError::cache(what()))?;
-        let hash = source.hash().await.map_err(SyncError::cache(what()))?;
+        let hash = self.hydrator.hash_source(&source).await.map_err(SyncError::cache(what()))?;
         Ok((source.stamp, hash))
     }
 

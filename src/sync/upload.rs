@@ -230,10 +230,28 @@ impl SyncService {
     async fn send_content(&self, state: &FileState, condition: Condition) -> Result<Sent> {
         let ino = state.name.ino;
         let what = || format!("Completing {}", state.path);
-        if let Err(failed) = self.hydrator.hydrate(ino).await {
-            let failed = SyncError::cache(what())(failed);
-            return if failed.is_base_gone() { Ok(Sent::Conflict) } else { Err(failed) };
+        let sent = if self.is_sent_past_cache(ino).map_err(SyncError::cache(what()))? {
+            self.send_parts(state, condition).await
+        } else {
+            self.send_hydrated(state, condition).await
+        };
+        match sent {
+            Err(failed) if failed.is_base_gone() => Ok(Sent::Conflict),
+            sent => sent,
         }
+    }
+
+    /// Returns whether a large file is sent although a part of it is absent: there is no room to
+    /// have all of it here.
+    fn is_sent_past_cache(&self, ino: Ino) -> crate::cache::Result<bool> {
+        let is_large = self.cache.attr(ino)?.size > self.options.part_bytes;
+        Ok(is_large && self.cache.absent_bytes(ino)? > self.cache.room())
+    }
+
+    async fn send_hydrated(&self, state: &FileState, condition: Condition) -> Result<Sent> {
+        let ino = state.name.ino;
+        let what = || format!("Completing {}", state.path);
+        self.hydrator.hydrate(ino).await.map_err(SyncError::cache(what()))?;
         let size = self.cache.attr(ino).map_err(SyncError::cache(what()))?.size;
         if size <= self.options.part_bytes {
             let (stamp, body) = self.cache.snapshot(ino).map_err(SyncError::cache(what()))?;

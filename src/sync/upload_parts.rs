@@ -1,7 +1,8 @@
 //! Putting one large file into the bucket, in parts side by side.
 //!
 //! The parts are read from the live content. If it changed before all were sent they are sent
-//! again; after that a copy of one moment is sent, which cannot change.
+//! again; after that a copy of one moment is sent, which cannot change. What is absent, because
+//! there is no room for it, is fetched part by part.
 
 use std::ops::Range;
 
@@ -71,7 +72,7 @@ impl SyncService {
             return Ok(None);
         }
         let failed = SyncError::cache(format!("Reading {}", state.path));
-        source.hash().await.map(|hash| Some(hash.to_string())).map_err(failed)
+        self.hydrator.hash_source(source).await.map(|hash| Some(hash.to_string())).map_err(failed)
     }
 
     async fn send_all(&self, source: &UploadSource, key: &ObjectKey, upload: &UploadId) -> Result<AllParts> {
@@ -97,7 +98,11 @@ impl SyncService {
         at: usize,
         range: Range<u64>,
     ) -> Result<(UploadedPart, Bytes)> {
-        let body = source.read(range).map_err(SyncError::cache(format!("Reading {key}")))?;
+        let body = self
+            .hydrator
+            .read_source(source, range)
+            .await
+            .map_err(SyncError::cache(format!("Reading {key}")))?;
         let number = u32::try_from(at + 1).unwrap_or(u32::MAX);
         let sent = self.store.upload_part(key, upload, number, body.clone()).await;
         Ok((sent.map_err(SyncError::store(format!("Uploading {key}")))?, body))

@@ -8,7 +8,6 @@ use std::process::Command;
 use rustix::fs::{Mode, OFlags};
 
 use super::errno;
-use super::machine::CACHE_BYTES;
 use super::world::World;
 
 fn pattern(len: usize) -> Vec<u8> {
@@ -134,18 +133,6 @@ fn a_folder_cannot_be_written_as_a_file() {
     let world = World::new();
     fs::create_dir(world.path("a")).unwrap();
     assert_eq!(errno(OpenOptions::new().write(true).open(world.path("a"))), libc::EISDIR);
-}
-
-#[test]
-fn a_full_cache_says_so_and_takes_writes_again_when_something_was_removed() {
-    let world = World::new();
-    let block = vec![7; 4 << 20];
-    let mut file = File::create(world.path("big")).unwrap();
-    let refused = (0..=CACHE_BYTES / (4 << 20)).find_map(|_| file.write_all(&block).err());
-    assert_eq!(refused.unwrap().raw_os_error(), Some(libc::ENOSPC));
-    drop(file);
-    fs::remove_file(world.path("big")).unwrap();
-    world.write("small", &block);
 }
 
 #[test]

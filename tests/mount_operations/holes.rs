@@ -1,9 +1,9 @@
-//! `fallocate`, holes, `O_DIRECT` and locks of several processes.
+//! `fallocate`, holes, copies of ranges, `O_DIRECT`, and appends of several processes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom as From, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 
@@ -126,46 +126,48 @@ fn o_direct_reads_and_writes_what_others_see() {
     assert_eq!(&page[..7], b"cachedd");
 }
 
+/// Shows write-7.
 #[test]
-fn locks_hold_between_processes() {
-    let world = World::new();
-    world.write("f", b"locked");
-    let script = "
-import fcntl, sys
-kind, path = sys.argv[1:]
-file = open(path, 'r+b')
-take = {'flock': lambda flags: fcntl.flock(file, flags), 'range': lambda flags: fcntl.lockf(file, flags, 3, 1)}[kind]
-try:
-    take(fcntl.LOCK_EX | fcntl.LOCK_NB)
-    print('taken', flush=True)
-except OSError:
-    print('refused', flush=True)
-sys.stdin.read()";
-    let start = |kind: &str| {
-        let mut python = Command::new("python3");
-        python.args(["-c", script, kind]).arg(world.path("f")).stdin(Stdio::piped()).stdout(Stdio::piped());
-        python.spawn().unwrap()
+fn ranges_are_copied_between_files_and_within_one_as_on_a_local_disk() {
+    use rustix::fs::copy_file_range;
+    let bytes = pattern(3 * MIB);
+    let world = World::with(&[("from", &bytes)]);
+    let beside = tempfile::tempdir().unwrap();
+    File::create(beside.path().join("from")).unwrap().write_all(&bytes).unwrap();
+    let copied = |folder: &std::path::Path| {
+        let options = || OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+        let from = options().open(folder.join("from")).unwrap();
+        let to = options().open(folder.join("to")).unwrap();
+        let mut done = Vec::new();
+        let mut copy = |source: &File, at: u64, target: &File, to: u64, len: usize| {
+            let (mut at, mut to, mut left) = (at, to, len);
+            // It may copy less than it was asked for.
+            let outcome = loop {
+                match copy_file_range(source, Some(&mut at), target, Some(&mut to), left) {
+                    Ok(0) => break Ok(len - left),
+                    Ok(some) => left -= some,
+                    Err(refused) => break Err(refused),
+                }
+            };
+            done.push(outcome);
+        };
+        copy(&from, 5, &to, 100_000, 1_000_003);
+        copy(&from, 2 * MIB, &to, 0, 70_000);
+        copy(&from, 3 * MIB - 10, &to, 2 * MIB, 100_000);
+        copy(&from, 4 * MIB, &to, 0, 10);
+        copy(&to, 0, &to, 3 * MIB, 500_000);
+        copy(&from, 100, &from, 150, 100);
+        copy(&from, 100, &from, 50, 51);
+        copy(&from, 100, &from, 200, 100);
+        drop((from, to));
+        (done, fs::read(folder.join("from")).unwrap(), fs::read(folder.join("to")).unwrap())
     };
-    let said = |child: &mut std::process::Child| {
-        let mut line = String::new();
-        let out = child.stdout.as_mut().unwrap();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).unwrap();
-        line.trim().to_owned()
-    };
-    for kind in ["flock", "range"] {
-        let (mut first, mut second) = (start(kind), None);
-        assert_eq!(said(&mut first), "taken", "{kind}");
-        let other = second.insert(start(kind));
-        assert_eq!(said(other), "refused", "{kind}");
-        drop(first.stdin.take());
-        first.wait().unwrap();
-        let mut third = start(kind);
-        assert_eq!(said(&mut third), "taken", "{kind}");
-        for child in [other, &mut third] {
-            drop(child.stdin.take());
-            child.wait().unwrap();
-        }
-    }
+    let (there, here) = (copied(beside.path()), copied(&world.path("")));
+    assert_eq!(here.0, there.0);
+    assert!(here.0[5].is_err() && here.0[6].is_err(), "ranges of one file that overlap: {:?}", here.0);
+    assert!(here.1 == there.1 && here.2 == there.2);
+    let seen = world.seen_elsewhere();
+    assert!(seen["from"].2 == there.1 && seen["to"].2 == there.2);
 }
 
 #[test]

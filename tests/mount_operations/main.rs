@@ -9,6 +9,7 @@ mod holes;
 #[path = "../support/kernel_wait.rs"]
 mod kernel_wait;
 mod links;
+mod locks;
 mod machine;
 mod model;
 mod names;
@@ -20,6 +21,8 @@ mod pace;
 mod paced_store;
 mod prefetch;
 mod remote;
+mod room;
+mod unlinked;
 mod world;
 mod xattrs;
 

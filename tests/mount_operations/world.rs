@@ -70,6 +70,17 @@ impl World {
 
     /// Mounts an empty bucket that is asked at this pace.
     pub(crate) fn paced(close: CloseMode, fsync: FsyncMode, pace: &Arc<Pace>) -> Self {
+        Self::with_cache(CACHE_BYTES, close, fsync, pace)
+    }
+
+    /// Mounts a bucket with these files, with a cache that keeps so many bytes.
+    pub(crate) fn tight(limit_bytes: u64, files: &[(&str, &[u8])]) -> Self {
+        let world = Self::with_cache(limit_bytes, CloseMode::Returns, FsyncMode::Remote, &Pace::new());
+        world.publish(files);
+        world
+    }
+
+    fn with_cache(limit_bytes: u64, close: CloseMode, fsync: FsyncMode, pace: &Arc<Pace>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Other users are let through to the mount.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
@@ -80,7 +91,7 @@ impl World {
         let paced = PacedStore::around(Arc::clone(&bucket), Arc::clone(pace));
         let requests = Arc::new(RecordingStore::new(paced));
         let Machine { cache, hydrator, sync } =
-            Machine::new(&folder.path().join("cache"), CACHE_BYTES, requests.clone());
+            Machine::new(&folder.path().join("cache"), limit_bytes, requests.clone());
         let other = Machine::new(&folder.path().join("other"), 8 * CACHE_BYTES, bucket);
         let (queue, pending) = invalidate::queue();
         let (tell, is_deaf) = (queue.clone(), Arc::new(AtomicBool::new(false)));

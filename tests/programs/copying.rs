@@ -6,10 +6,13 @@ use std::path::Path;
 use crate::bucket::Bucket;
 use crate::mounted::Mounted;
 use crate::person::write;
+use crate::tree::Tree;
 
 crate::on_each_bucket! {
     a_tree_that_tar_unpacks_and_cp_copies,
     a_tree_that_rsync_brings_twice,
+    trees_that_rsync_keeps_the_same_both_ways,
+    an_archive_with_links_and_holes,
 }
 crate::on_moto! { a_tree_that_tar_unpacks_and_cp_copies, }
 
@@ -74,4 +77,64 @@ fn a_tree_that_rsync_brings_twice(bucket: &Bucket) {
     assert_eq!(changes, "*deleting   a/file 2\n>f.st...... a/file 1\n");
     let back = "rsync -rlpt brought/ ~/back && diff -r --no-dereference brought ~/back";
     assert_eq!(mounted.run(back), "");
+}
+
+/// Makes what only careful programs carry as it is: names of one file, and holes.
+fn make_links_and_holes(mounted: &Mounted<'_>) {
+    mounted.run(
+        "cd ~/source
+        ln 'file 7' 'a/file 7 again' && ln 'file 7' 'b with spaces/and again'
+        truncate -s 20M sparse && printf middle | dd of=sparse bs=1 seek=9000000 conv=notrunc status=none
+        truncate -s 3M all-hole && mkfifo pipe && chown 12:34 'file 8'",
+    );
+}
+
+/// Shows tree-7, tree-13, write-7.
+fn an_archive_with_links_and_holes(bucket: &Bucket) {
+    let mut mounted = Mounted::new(bucket, &[]);
+    make_source(&mounted);
+    make_links_and_holes(&mounted);
+    mounted.run("tar -C ~/source --xattrs --sparse -cf ~/source.tar . && mkdir unpacked");
+    mounted.run("tar -C unpacked --xattrs --sparse -xpf ~/source.tar");
+    let beside = mounted.person.path("source");
+    let beside = Path::new(&beside);
+    Tree::of(beside).is_equal(&Tree::of(&mounted.path("unpacked")));
+    let links = "stat -c %h 'unpacked/file 7'; [ 'unpacked/file 7' -ef 'unpacked/b with spaces/and again' ]";
+    assert_eq!(mounted.run(links), "3\n");
+    mounted.is_whole_on_a_fresh_machine();
+    Tree::of(beside).is_equal(&Tree::of(&mounted.path("unpacked")));
+    assert_eq!(mounted.run(links), "3\n", "on a fresh machine");
+    mounted.run("tar -C unpacked --xattrs --sparse -cf out.tar . && mkdir ~/back && tar -C ~/back --xattrs -xpf out.tar");
+    Tree::of(beside).is_equal(&Tree::of(Path::new(&mounted.person.path("back"))));
+    assert_eq!(mounted.run("stat -c %h ~/back/'file 7'"), "3\n");
+    let small = "[ $(stat -c %s out.tar) -lt 26000000 ] && tar -df out.tar -C ~/source 2>&1";
+    assert_eq!(mounted.run(&format!("{small} | {{ grep -v '/: Mod time differs$' || true; }}")), "");
+}
+
+/// Shows tree-7, tree-13.
+fn trees_that_rsync_keeps_the_same_both_ways(bucket: &Bucket) {
+    let mut mounted = Mounted::new(bucket, &[]);
+    make_source(&mounted);
+    make_links_and_holes(&mounted);
+    let beside = mounted.person.path("source");
+    let beside = Path::new(&beside);
+    let there = "rsync -aHXS --delete ~/source/ brought/";
+    mounted.run(there);
+    Tree::of(beside).is_equal(&Tree::of(&mounted.path("brought")));
+    mounted.run(
+        "cd brought
+        rm -r a 'file 2' && mv 'b with spaces' moved && echo new > new && mkdir -p more/deep && echo x > more/deep/x
+        ln new more/new-too && touch -d '2003-04-05 06:07:08.000000009' 'file 1' && chmod 600 'file 9'
+        setfattr -n user.shape -v round new && rm dangling && ln -s elsewhere dangling",
+    );
+    mounted.is_whole_on_a_fresh_machine();
+    mounted.run("rsync -aHXS --delete brought/ ~/source/");
+    Tree::of(beside).is_equal(&Tree::of(&mounted.path("brought")));
+    mounted.run("cd ~/source && rm -r more && rm 'file 10' && echo longer than before > new && ln new third");
+    mounted.run(there);
+    Tree::of(beside).is_equal(&Tree::of(&mounted.path("brought")));
+    mounted.is_whole_on_a_fresh_machine();
+    Tree::of(beside).is_equal(&Tree::of(&mounted.path("brought")));
+    let again = mounted.run("rsync -aHXS --delete --omit-dir-times --itemize-changes ~/source/ brought/");
+    assert_eq!(again, "", "nothing is left to do");
 }

@@ -18,10 +18,13 @@ mod person;
 #[path = "../support/tree.rs"]
 mod tree;
 
+mod building;
 mod copying;
 mod databases;
 mod editors;
 mod files;
+mod logs;
+mod searching;
 mod text_tools;
 mod versions;
 
@@ -40,6 +43,17 @@ macro_rules! on_each_bucket {
     };
 }
 pub(crate) use on_each_bucket;
+
+/// Runs each of these functions on a new bucket that is a folder, as a test of its own: what
+/// programs do to files is the same whatever the bucket is.
+macro_rules! on_one_bucket {
+    ($($test:ident,)*) => {
+        mod on_one_bucket {
+            $(#[test] fn $test() { super::$test(&crate::bucket::Bucket::folder()) })*
+        }
+    };
+}
+pub(crate) use on_one_bucket;
 
 /// Runs each of these functions on a new bucket of the server that we did not write.
 macro_rules! on_moto {

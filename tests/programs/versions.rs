@@ -8,6 +8,7 @@ use crate::mounted::Mounted;
 use crate::person::write;
 
 crate::on_each_bucket! { a_repository_can_live_in_a_mount, }
+crate::on_one_bucket! { branches_that_are_rebased_again_and_again, }
 crate::on_moto! { a_repository_can_live_in_a_mount, }
 
 /// Makes a repository of 530 files that is not in the mount.
@@ -54,4 +55,32 @@ fn a_repository_can_live_in_a_mount(bucket: &Bucket) {
     assert_eq!(mounted.run("cd repository && git status --porcelain"), "", "on a fresh machine");
     mounted.run("cd repository && git fsck --full --strict");
     assert_eq!(mounted.run("cd repository && git log --oneline | wc -l").trim(), "5");
+}
+
+/// The same work in the mount and beside it comes to the same commit.
+fn branches_that_are_rebased_again_and_again(bucket: &Bucket) {
+    let mut mounted = Mounted::new(bucket, &[]);
+    make_source(&mounted);
+    let work = "git clone -q ~/source $WHERE && cd $WHERE
+        export GIT_AUTHOR_DATE='1700000000 +0000' GIT_COMMITTER_DATE='1700000000 +0000'
+        for round in 1 2 3 4 5 6; do
+            git checkout -q -b topic-$round
+            for n in 1 2 3; do
+                echo $round $n >> 'src/part 1/näme-1.txt' && echo $round > new-$round-$n
+                git add -A && git commit -qm topic-$round-$n
+            done
+            git checkout -q main && echo $round >> 'src/part 2/näme-2.txt' && git commit -qam main-$round
+            git rebase -q main topic-$round && git checkout -q main && git merge -q --ff-only topic-$round
+            git branch -q -d topic-$round && git gc -q --prune=now && git fsck --full --strict >/dev/null
+        done
+        git commit -q --amend -m last && git reset -q --hard HEAD~2 && git status --porcelain && git rev-parse HEAD";
+    let there = mounted.run(&format!("WHERE=~/beside; {work}"));
+    let here = mounted.run(&format!("WHERE=repository; {work}"));
+    assert_eq!(here, there);
+    let same = "diff -r --no-dereference -x .git ~/beside repository";
+    assert_eq!(mounted.run(same), "");
+    mounted.is_whole_on_a_fresh_machine();
+    let stands = mounted.run("cd repository && git status --porcelain && git rev-parse HEAD");
+    assert_eq!(stands, there, "on a fresh machine");
+    mounted.run(&format!("{same} && cd repository && git fsck --full --strict"));
 }
