@@ -29,9 +29,15 @@ impl Adapter {
         Self { front, prefetch, runtime }
     }
 
-    /// Has what follows a read fetched, after it was answered.
-    pub(super) fn read_on(&self, ino: INodeNo, span: Span) {
-        self.prefetch.note_read(ino.0, span.offset, u64::from(span.len));
+    /// Has what follows a read fetched: noted before the answer, or the reader's next read could
+    /// be noted first.
+    pub(super) fn before_read(&self, ino: INodeNo, span: Span) {
+        let noted = self.answer("read ahead", |_| {
+            self.prefetch.note_read(ino.0, span.offset, u64::from(span.len));
+            Ok(())
+        });
+        // Without the guess the read goes on.
+        noted.ok();
     }
 
     /// Runs an answer and turns what goes wrong into an errno.

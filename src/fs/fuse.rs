@@ -146,12 +146,12 @@ impl Filesystem for Adapter {
         reply: ReplyData,
     ) {
         let span = Span { offset, len };
+        self.before_read(ino, span);
         match self.answer("read", |front| front.read(ino.0, span)) {
             Ok(ReadOutcome::Data(bytes)) => reply.data(&bytes),
             Ok(ReadOutcome::Missing(_)) => self.read_later(ino, span, reply),
             Err(errno) => reply.error(errno),
         }
-        self.read_on(ino, span);
     }
 
     fn write(
