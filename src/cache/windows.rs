@@ -46,7 +46,9 @@ impl Windows {
     pub(super) fn wanted(&self, id: &ContentId, gap: &Range<u64>, limit: u64) -> Range<u64> {
         let mut windows = self.0.lock();
         let window = match windows.get(id) {
-            Some(window) if window.next == gap.start => window.grown(),
+            Some(window) if window.next == gap.start => {
+                Window { to: window.to.max(gap.start), ..window.grown() }
+            }
             _ => Window { from: gap.start, to: gap.start, next: gap.start, size: FIRST_WINDOW },
         };
         let end = (gap.start + window.size).min(limit);
@@ -125,6 +127,17 @@ mod tests {
         assert_eq!(asked.first().unwrap().start, 0);
         assert!(asked.windows(2).all(|pair| pair[0].end == pair[1].start), "{asked:?}");
         assert_eq!(asked.last().unwrap().end, LIMIT);
+    }
+
+    #[test]
+    fn a_reader_whose_reads_were_noted_before_they_found_nothing_is_followed() {
+        let windows = Windows::new();
+        windows.read(&id(), 0..MIB, LIMIT);
+        windows.read(&id(), MIB..2 * MIB, LIMIT);
+        windows.wanted(&id(), &(0..MIB), LIMIT);
+        windows.wanted(&id(), &(MIB..2 * MIB), LIMIT);
+        let ahead = windows.read(&id(), 2 * MIB..3 * MIB, LIMIT);
+        assert_eq!(ahead.first().unwrap().start, 3 * MIB);
     }
 
     #[test]
