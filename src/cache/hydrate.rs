@@ -1,24 +1,22 @@
 //! Fetching bytes of a known version on demand.
 //!
-//! Each range is asked for once, however many readers want it; the window grows while a
-//! reader goes on sequentially. Every request carries the version, so a file never mixes two.
+//! Each range is asked for once (`flights`); the window grows while a reader goes on
+//! sequentially. Every request carries the version, so a file never mixes two.
 //! A whole file that arrives in one piece is checked against the index's hash before anybody
 //! sees it. Hydrating is never a change.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use super::Cache;
 use super::bare_key::BareKeys;
 use super::content::{Content, ReadOutcome};
 use super::error::{CacheError, Result};
-use super::rows::{ContentId, Ino, Path, RowOp, Source};
+use super::flights::{Flights, Turn};
+use super::rows::{Ino, Path, RowOp, Source};
 use super::windows::{FIRST_WINDOW, Windows};
 use crate::model::content_hash::ContentHash;
 use crate::model::key::ObjectKey;
@@ -33,13 +31,8 @@ pub struct Hydrator {
     pub(super) store: SharedStore,
     bare: Option<BareKeys>,
     timeout: Duration,
-    flights: Mutex<HashMap<ContentId, Vec<Flight>>>,
+    flights: Flights,
     windows: Windows,
-}
-
-struct Flight {
-    range: Range<u64>,
-    done: watch::Receiver<()>,
 }
 
 /// How much is asked for around what is wanted.
@@ -62,16 +55,6 @@ enum Room {
     Exceeded,
 }
 
-/// What is to be done for a reader.
-enum Turn {
-    /// All of it is there.
-    Present,
-    /// Somebody is fetching a part of it.
-    Wait(watch::Receiver<()>),
-    /// This part is ours to fetch; dropping the sender ends the flight.
-    Fetch(Range<u64>, watch::Sender<()>),
-}
-
 /// What came of a request whose answer is not kept.
 pub(super) enum Piece {
     /// The bytes.
@@ -83,14 +66,7 @@ pub(super) enum Piece {
 impl Hydrator {
     /// Returns a hydrator for this cache from this store.
     pub fn new(cache: Arc<Cache>, store: SharedStore, timeout: Duration) -> Self {
-        Self {
-            cache,
-            store,
-            bare: None,
-            timeout,
-            flights: Mutex::new(HashMap::new()),
-            windows: Windows::new(),
-        }
+        Self { cache, store, bare: None, timeout, flights: Flights::default(), windows: Windows::new() }
     }
 
     /// Has content that is not in the store, which is a namespace, looked for at the bucket's
@@ -151,51 +127,24 @@ impl Hydrator {
             let content = self.cache.content_of(ino)?;
             match self.turn(&content, &range, reach) {
                 Turn::Present => return Ok(()),
-                Turn::Wait(mut done) => drop(done.changed().await),
-                Turn::Fetch(part, flight) => {
-                    let fetched = self.fetch(ino, &content, part.clone(), room).await;
-                    self.land(&content.id, &part);
-                    drop(flight);
-                    fetched?;
-                }
+                Turn::Wait(landing) => landing.wait().await,
+                Turn::Fetch(flight) => self.fetch(ino, &content, flight.range(), room).await?,
             }
         }
         Err(CacheError::Gone(ino))
     }
 
-    fn turn(&self, content: &Content, range: &Range<u64>, reach: Reach) -> Turn {
-        // The flights' lock is held while the gaps are read: a fetch that ends now has filled.
-        let mut flights = self.flights.lock();
-        let (gap, limit) = {
+    fn turn(&self, content: &Content, range: &Range<u64>, reach: Reach) -> Turn<'_> {
+        let gap = || {
             let state = content.lock();
-            match state.missing(range.start..range.end.min(state.len)).into_iter().next() {
-                None => return Turn::Present,
-                Some(gap) => (gap, state.row.fill_limit.min(state.len)),
-            }
+            let gap = state.missing(range.start..range.end.min(state.len)).into_iter().next()?;
+            Some((gap, state.row.fill_limit.min(state.len)))
         };
-        let there = flights.entry(content.id.clone()).or_default();
-        if let Some(flight) = there.iter().find(|flight| flight.range.contains(&gap.start)) {
-            return Turn::Wait(flight.done.clone());
-        }
-        let wanted = match reach {
-            Reach::Window => self.windows.wanted(&content.id, &gap, limit),
+        let wanted = |gap: &Range<u64>, limit| match reach {
+            Reach::Window => self.windows.wanted(&content.id, gap, limit),
             Reach::Exact => gap.clone(),
         };
-        let next_flight = there.iter().map(|f| f.range.start).filter(|&start| start > gap.start).min();
-        let part = wanted.start..wanted.end.min(next_flight.unwrap_or(u64::MAX));
-        let (sender, done) = watch::channel(());
-        there.push(Flight { range: part.clone(), done });
-        Turn::Fetch(part, sender)
-    }
-
-    fn land(&self, id: &ContentId, part: &Range<u64>) {
-        let mut flights = self.flights.lock();
-        if let Some(there) = flights.get_mut(id) {
-            there.retain(|flight| flight.range != *part);
-            if there.is_empty() {
-                flights.remove(id);
-            }
-        }
+        self.flights.turn(&content.id, gap, wanted)
     }
 
     pub(super) fn cache(&self) -> &Cache {

@@ -33,6 +33,7 @@ pub mod error;
 pub mod eviction;
 pub mod exchange;
 pub mod file;
+mod flights;
 pub mod folders;
 pub mod found;
 pub mod freeze;
