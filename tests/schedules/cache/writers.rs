@@ -161,12 +161,12 @@ fn no_schedule_of_a_writer_and_a_sync_says_clean_too_early() {
 }
 
 #[test]
-fn nor_does_one_in_which_the_disk_fails() {
+fn nor_does_one_of_many_in_which_the_disk_fails() {
     for nth in 0..2 {
         for fault in [Fault::Before(nth), Fault::After(nth)] {
             let tally = Arc::new(Tally::default());
-            let schedules = search::all(story(&[1], 1, Some(fault), &tally));
-            assert!(tally.failed.load(SeqCst) > 0, "{fault:?} in none of {schedules}");
+            search::many(1_000, story(&[2], 1, Some(fault), &tally));
+            assert!(tally.failed.load(SeqCst) > 10, "{fault:?}");
         }
     }
 }
