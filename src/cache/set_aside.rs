@@ -40,6 +40,19 @@ fn setting(temporaries: &Temporaries) -> RowOp {
     RowOp::Setting(TEMPORARY.to_owned(), serde_json::Value::from(keys).to_string())
 }
 
+/// While this lives nobody removes a temporary object.
+#[must_use = "the making ends when this is dropped"]
+pub struct InTheMaking<'a> {
+    cache: &'a Cache,
+    key: &'a Path,
+}
+
+impl Drop for InTheMaking<'_> {
+    fn drop(&mut self) {
+        self.cache.end_temporary(self.key);
+    }
+}
+
 impl Cache {
     /// Notes durably that a temporary object is about to be made.
     pub fn note_temporary(&self, key: &Path) -> Result<()> {
@@ -47,15 +60,16 @@ impl Cache {
         temporaries.insert(Path::clone(key), Temporary::InTheMaking);
         let noted = self.catalog.note_durably(&[setting(&temporaries)]);
         drop(temporaries);
-        if noted.is_err() {
-            self.end_temporary(key);
-        }
         reached(Step::TemporaryNoted);
         noted
     }
 
-    /// Ends the making of a temporary object, however it went.
-    pub fn end_temporary(&self, key: &Path) {
+    /// Ends the making of a temporary object when what this returns is dropped, however it went.
+    pub fn temporary_in_the_making<'a>(&'a self, key: &'a Path) -> InTheMaking<'a> {
+        InTheMaking { cache: self, key }
+    }
+
+    fn end_temporary(&self, key: &Path) {
         self.temporaries.lock().entry(Path::clone(key)).and_modify(|what| *what = Temporary::Noted);
     }
 

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use fuser::{Errno, FileAttr, INodeNo, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyWrite, ReplyXattr};
+use futures::FutureExt;
 use tokio::runtime::Handle;
 
 use super::errno::ToErrno;
@@ -15,6 +16,7 @@ use super::front::Front;
 use super::negotiate::{FOR_EVER, GENERATION};
 use super::xattr::Answer;
 use crate::cache::prefetch::Prefetch;
+use crate::os::panics;
 
 /// What fuser calls.
 pub(super) struct Adapter {
@@ -46,14 +48,7 @@ impl Adapter {
         what: &'static str,
         answer: impl FnOnce(&Front) -> Result<T>,
     ) -> std::result::Result<T, Errno> {
-        match catch_unwind(AssertUnwindSafe(|| answer(&self.front))) {
-            Ok(Ok(answered)) => Ok(answered),
-            Ok(Err(failed)) => Err(report(what, &failed)),
-            Err(_) => {
-                tracing::error!(request = what, "A request of the kernel ended in a panic");
-                Err(Errno::EIO)
-            }
-        }
+        judge(what, catch_unwind(AssertUnwindSafe(|| answer(&self.front))))
     }
 
     pub(super) fn empty(
@@ -116,9 +111,9 @@ impl Adapter {
     {
         let answer = answer(Arc::clone(&self.front));
         self.runtime.spawn(async move {
-            match answer.await {
+            match answered_later(what, answer).await {
                 Ok(()) => reply.ok(),
-                Err(failed) => reply.error(report(what, &failed)),
+                Err(errno) => reply.error(errno),
             }
         });
     }
@@ -126,9 +121,9 @@ impl Adapter {
     pub(super) fn write_later(&self, ino: INodeNo, offset: u64, data: Vec<u8>, reply: ReplyWrite) {
         let front = Arc::clone(&self.front);
         self.runtime.spawn(async move {
-            match front.write_after_push(ino.0, offset, &data).await {
+            match answered_later("write", front.write_after_push(ino.0, offset, &data)).await {
                 Ok(()) => reply.written(len_of(&data)),
-                Err(failed) => reply.error(report("write", &failed)),
+                Err(errno) => reply.error(errno),
             }
         });
     }
@@ -136,11 +131,30 @@ impl Adapter {
     pub(super) fn read_later(&self, ino: INodeNo, span: Span, reply: ReplyData) {
         let front = Arc::clone(&self.front);
         self.runtime.spawn(async move {
-            match front.read_fetched(ino.0, span).await {
+            match answered_later("read", front.read_fetched(ino.0, span)).await {
                 Ok(bytes) => reply.data(&bytes),
-                Err(failed) => reply.error(report("read", &failed)),
+                Err(errno) => reply.error(errno),
             }
         });
+    }
+}
+
+/// As [`Adapter::answer`], for an answer that waits.
+async fn answered_later<T>(
+    what: &'static str,
+    answer: impl Future<Output = Result<T>>,
+) -> std::result::Result<T, Errno> {
+    judge(what, AssertUnwindSafe(answer).catch_unwind().await)
+}
+
+fn judge<T>(what: &'static str, caught: std::thread::Result<Result<T>>) -> std::result::Result<T, Errno> {
+    match caught {
+        Ok(outcome) => outcome.map_err(|failed| report(what, &failed)),
+        Err(panic) => {
+            let message = panics::message(&*panic);
+            tracing::error!(request = what, panic = message, "A request of the kernel ended in a panic");
+            Err(Errno::EIO)
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::error::Result;
 use super::file_io::WRITES;
 use super::front::{CloseMode, Front, FsyncMode};
 use crate::cache::{Cache, CacheError, Ino};
+use crate::sync::guarded::Round;
 
 impl Front {
     /// Returns whether the close of this handle waits for the bucket.
@@ -18,20 +19,20 @@ impl Front {
     /// Returns when a file's changes are as safe as the mount was asked to make them.
     pub(super) async fn fsync(&self, ino: Ino) -> Result<()> {
         match self.options.fsync {
-            FsyncMode::Remote => Ok(self.sync.flush_file(ino).await?),
+            FsyncMode::Remote => self.flush(ino).await,
             FsyncMode::Local => self.on_local_disk(ino).await,
         }
     }
 
     /// Returns when a file is in the bucket: its close waits for that.
     pub(super) async fn flush(&self, ino: Ino) -> Result<()> {
-        Ok(self.sync.flush_file(ino).await?)
+        Ok(self.sync.guarded(Round::Flush, self.sync.flush_file(ino)).await?)
     }
 
     /// Returns when the names made and removed in a folder are as safe.
     pub(super) async fn fsync_folder(&self, folder: Ino) -> Result<()> {
         match self.options.fsync {
-            FsyncMode::Remote => Ok(self.sync.flush_folder(folder).await?),
+            FsyncMode::Remote => Ok(self.sync.guarded(Round::Flush, self.sync.flush_folder(folder)).await?),
             FsyncMode::Local => self.on_local_disk(folder).await,
         }
     }

@@ -80,7 +80,8 @@ impl ToErrno for SyncError {
             | Self::KeepsChanging { .. }
             | Self::Contended { .. }
             | Self::LockHeld { .. }
-            | Self::LockLost { .. } => Errno::EIO,
+            | Self::LockLost { .. }
+            | Self::Panicked { .. } => Errno::EIO,
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::cache::content::ReadOutcome;
 use crate::cache::file::Access;
 use crate::cache::{self, CacheError, Ino};
 use crate::sync::describe;
+use crate::sync::guarded::Round;
 
 /// An open file, as the kernel is told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +119,7 @@ impl Front {
     /// Does what the cache has no room for when what is dirty has been pushed.
     pub(super) async fn after_push(&self, mut attempt: impl FnMut() -> cache::Result<()>) -> Result<()> {
         for _ in 1..MOST_PUSHES {
-            if let Err(failed) = self.sync.push_pending().await {
+            if let Err(failed) = self.sync.guarded(Round::Flush, self.sync.push_pending()).await {
                 tracing::warn!(
                     error = describe(&failed),
                     "The cache is full, and what it holds cannot be pushed"

@@ -2,14 +2,15 @@
 //!
 //! `tests/crash.rs` starts the program with `BAYOU_CRASH_AT=<label>` (or `<label>:<n>` for
 //! the n-th time) and the process dies there as if killed with -9. Each label's comment says
-//! what recovery must find. Without the variable a step costs one relaxed load.
+//! what recovery must find. With `BAYOU_PANIC_AT` the step panics instead, and the process
+//! lives on. Without the variables a step costs one relaxed load.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! steps {
     ($($(#[$doc:meta])* $name:ident = $label:literal,)*) => {
-        /// A durable action after (or before) which a crash test may stop the process.
+        /// A durable action after (or before) which a crash test may stop the process or have it panic.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Step { $($(#[$doc])* $name,)* }
 
@@ -120,28 +121,44 @@ struct Target {
     label: String,
     nth: u64,
     seen: AtomicU64,
+    ending: Ending,
 }
 
-fn target() -> Option<&'static Target> {
-    static TARGET: OnceLock<Option<Target>> = OnceLock::new();
-    TARGET.get_or_init(|| std::env::var("BAYOU_CRASH_AT").ok().map(|text| parse(&text))).as_ref()
+/// What happens at a step that a test asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// The process dies.
+    Dies,
+    /// Whoever is at the step panics.
+    Panics,
 }
 
-fn parse(text: &str) -> Target {
+fn targets() -> &'static [Target] {
+    static TARGETS: OnceLock<Vec<Target>> = OnceLock::new();
+    TARGETS.get_or_init(|| {
+        let asked = [("BAYOU_CRASH_AT", Ending::Dies), ("BAYOU_PANIC_AT", Ending::Panics)];
+        let read = |(name, ending)| std::env::var(name).ok().map(|text| parse(&text, ending));
+        asked.into_iter().filter_map(read).collect()
+    })
+}
+
+fn parse(text: &str, ending: Ending) -> Target {
     let (label, nth) = match text.split_once(':') {
         Some((label, nth)) => (label, nth.parse().unwrap_or(1)),
         None => (text, 1),
     };
-    Target { label: label.to_owned(), nth, seen: AtomicU64::new(0) }
+    Target { label: label.to_owned(), nth, seen: AtomicU64::new(0), ending }
 }
 
-/// Dies here, as if killed with -9, if a crash test asked for this step.
+/// Dies here, as if killed with -9, or panics, if a test asked for this step.
 pub fn reached(step: Step) {
-    if let Some(target) = target()
-        && target.label == step.label()
-        && target.seen.fetch_add(1, Ordering::SeqCst) + 1 == target.nth
-    {
-        die();
+    for target in targets() {
+        if target.label == step.label() && target.seen.fetch_add(1, Ordering::SeqCst) + 1 == target.nth {
+            match target.ending {
+                Ending::Dies => die(),
+                Ending::Panics => panic!("A test asked for a panic at {}", target.label),
+            }
+        }
     }
 }
 
@@ -163,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_target_may_name_the_nth_time() {
-        assert_eq!(parse("object-put:3").nth, 3);
-        assert_eq!(parse("object-put").nth, 1);
+        assert_eq!(parse("object-put:3", Ending::Dies).nth, 3);
+        assert_eq!(parse("object-put", Ending::Panics).nth, 1);
     }
 }

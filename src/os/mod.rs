@@ -6,3 +6,4 @@ pub mod crash_point;
 pub mod durable_file;
 pub mod folder_lock;
 pub mod host;
+pub mod panics;

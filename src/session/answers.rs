@@ -21,6 +21,7 @@ use crate::fs::invalidate::InvalidationQueue;
 use crate::fs::mount::Detach;
 use crate::fs::serve::Serving;
 use crate::sync::SyncReport;
+use crate::sync::guarded::Round;
 use crate::sync::scope::{Scope, SyncContext};
 
 /// How often whoever waits for a push hears how far it is.
@@ -84,7 +85,8 @@ impl Answers {
         let mut report = SyncReport::default();
         if direction != Direction::Push {
             progress.say(Progress { step: "pulling".to_owned(), ..Progress::default() });
-            report.add(self.opened.sync.pull_within(&scope).await.map_err(failed)?);
+            let pull = self.opened.sync.pull_within(&scope);
+            report.add(self.opened.sync.guarded(Round::Refresh, pull).await.map_err(failed)?);
         }
         if direction != Direction::Pull {
             report.add(self.push(&scope, progress).await.map_err(failed)?);
@@ -115,10 +117,8 @@ impl Answers {
     /// Pushes and says meanwhile how far it is.
     async fn push(&self, scope: &Scope, progress: &ProgressSink) -> crate::sync::Result<SyncReport> {
         let pace = Pace::new(&self.opened);
-        let outcome = watched(self.opened.sync.push_within(scope), self.opened.cache.clock(), BEAT, || {
-            progress.say(pace.now())
-        })
-        .await;
+        let push = self.opened.sync.guarded(Round::Flush, self.opened.sync.push_within(scope));
+        let outcome = watched(push, self.opened.cache.clock(), BEAT, || progress.say(pace.now())).await;
         progress.say(pace.now());
         // Who asked may go on with swamp's clients, which must not have to wait.
         opened::leave_lock(&self.opened, self.opened.cache.clock()).await;

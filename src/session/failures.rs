@@ -48,7 +48,8 @@ pub fn of_sync(address: &str, error: &SyncError) -> Failure {
         | SyncError::DamagedShard { .. }
         | SyncError::MissingShard { .. }
         | SyncError::NothingToMigrate { .. }
-        | SyncError::NoShard { .. } => FailureKind::System,
+        | SyncError::NoShard { .. }
+        | SyncError::Panicked { .. } => FailureKind::System,
         SyncError::Conflict { .. } => FailureKind::Conflicts,
         SyncError::KeepsChanging { .. } => FailureKind::Unsynced,
         SyncError::ReadOnly { .. } => FailureKind::NotPermitted,

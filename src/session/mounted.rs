@@ -26,6 +26,7 @@ use crate::fs::mount::{Detach, MountOptions as KernelOptions};
 use crate::fs::mountpoint::Mountpoint;
 use crate::fs::serve::{self, Serving};
 use crate::os::clock::SharedClock;
+use crate::sync::guarded::Round;
 use crate::sync::schedule::{self, Schedule};
 use crate::sync::scope::SyncContext;
 
@@ -269,7 +270,7 @@ impl Mounted {
         let mut left = opened::dirty(cache);
         let mut failure = None;
         while left.files > 0 && !*give_up.borrow() && cache.read_only_reason().is_none() {
-            let push = watched(sync.push(), &self.clock, SIGN_OF_LIFE, || {
+            let push = watched(sync.guarded(Round::Flush, sync.push()), &self.clock, SIGN_OF_LIFE, || {
                 let left = opened::dirty(cache);
                 let text = format!("{} files ({} bytes) on their way", left.files, left.bytes);
                 listener(Event::Stopping(text));

@@ -19,6 +19,7 @@ use crate::os::durable_file;
 use crate::os::folder_lock::LockError;
 use crate::store::probe::Conditions;
 use crate::sync::capabilities;
+use crate::sync::guarded::Round;
 use crate::sync::lock::{BucketLock, LockOptions};
 use crate::sync::scope::SyncContext;
 use crate::sync::{SyncOptions, SyncService};
@@ -177,8 +178,9 @@ pub(super) async fn rest(opened: &Opened, clock: &SharedClock) {
     if !opened.cache.nothing_pending() {
         return;
     }
+    let rest = opened.sync.guarded(Round::Flush, opened.sync.bring_up_monolith());
     let rest = tokio::select! {
-        rest = opened.sync.bring_up_monolith() => rest.map_err(|failed| crate::sync::describe(&failed)),
+        rest = rest => rest.map_err(|failed| crate::sync::describe(&failed)),
         () = clock.sleep(LOCK_PATIENCE) => Err("it took too long".to_owned()),
     };
     if let Err(error) = rest {

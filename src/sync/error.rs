@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::guarded::Round;
 use crate::cache::CacheError;
 use crate::model::index::Damaged;
 use crate::model::lock_name::LockName;
@@ -133,6 +134,14 @@ pub enum SyncError {
     Contended {
         /// The bucket.
         address: String,
+    },
+    /// This program made a mistake and could stop itself.
+    #[error("{round} ended in a panic: {message}")]
+    Panicked {
+        /// What was being done.
+        round: Round,
+        /// What the panic said.
+        message: String,
     },
 }
 

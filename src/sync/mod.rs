@@ -24,6 +24,7 @@ pub mod deletion;
 pub mod discover;
 mod entries;
 pub mod error;
+pub mod guarded;
 pub mod index;
 pub mod key_locks;
 pub mod lazy;
@@ -124,7 +125,7 @@ impl SyncReport {
 pub struct Health {
     /// When the index was last seen, by this machine's clock.
     pub last_pull: Option<Timestamp>,
-    /// The last failure, until something succeeds.
+    /// The last failure, until something succeeds; a panic until what it ended succeeds.
     pub last_error: Option<String>,
     /// Since when the bucket has not been reached.
     pub offline_since: Option<Timestamp>,
@@ -147,6 +148,7 @@ pub struct SyncService {
     /// The index as it is in the bucket as far as we know. Pulls and commits hold it.
     index: tokio::sync::Mutex<Option<RemoteIndex>>,
     health: Mutex<Health>,
+    panics: guarded::Panics,
     lingering: Lingering,
     /// Whether keys of the index are not shown because something stands in their way.
     shadowed: AtomicBool,
@@ -185,6 +187,7 @@ impl SyncService {
             committer: Committer::default(),
             index: tokio::sync::Mutex::new(None),
             health: Mutex::new(health),
+            panics: guarded::Panics::default(),
             lingering: Lingering::default(),
             shadowed: AtomicBool::new(false),
             unpublished: AtomicBool::new(false),
@@ -207,7 +210,8 @@ impl SyncService {
 
     /// Returns how the last exchanges went.
     pub fn health(&self) -> Health {
-        self.health.lock().clone()
+        let health = self.health.lock().clone();
+        Health { last_error: self.panics.last_error().or(health.last_error), ..health }
     }
 
     /// Returns what the first pull of this session brought.

@@ -1,14 +1,15 @@
 //! What goes on by itself while a mount runs: write-back, refresh, durable points, settling.
 //!
-//! Nothing is done while nothing is to be done. After a failure the next attempt waits longer,
-//! up to a minute; a flush that somebody waits for never waits for that.
+//! Nothing is done while nothing is to be done. After a failure, or a panic, the next attempt
+//! waits longer, up to a minute; a flush that somebody waits for never waits for that.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::SyncService;
+use super::guarded::Round;
+use super::{SyncError, SyncService};
 
 /// How often the schedule looks whether anything is due.
 const TICK: Duration = Duration::from_millis(500);
@@ -49,12 +50,12 @@ async fn write_back(service: Arc<SyncService>, schedule: Schedule, mut stop: wat
             idle += TICK;
             if idle >= SETTLE_AFTER {
                 idle = Duration::ZERO;
-                report(service.rest().await);
+                report(service.guarded(Round::Flush, service.rest()).await);
             }
             continue;
         }
         idle = Duration::ZERO;
-        let outcome = service.push_names(due).await;
+        let outcome = service.guarded(Round::Flush, service.push_names(due)).await;
         pause = next_pause(pause, outcome.is_ok());
         report(outcome.map(drop));
     }
@@ -66,7 +67,7 @@ async fn refresh(service: Arc<SyncService>, schedule: Schedule, mut stop: watch:
     }
     let mut pause = Duration::ZERO;
     while !wait(&service, schedule.refresh.max(pause), &mut stop).await {
-        let outcome = service.pull().await;
+        let outcome = service.guarded(Round::Refresh, service.pull()).await;
         pause = next_pause(pause, outcome.is_ok());
         report(outcome.map(drop));
     }
@@ -74,15 +75,22 @@ async fn refresh(service: Arc<SyncService>, schedule: Schedule, mut stop: watch:
 
 async fn keep_durable(service: Arc<SyncService>, mut stop: watch::Receiver<bool>) {
     while !wait(&service, DURABLE_EVERY, &mut stop).await {
-        let cache = Arc::clone(service.cache());
-        let point = tokio::task::spawn_blocking(move || cache.durable_point()).await;
-        match point {
-            Ok(Ok(())) => {}
-            Ok(Err(failed)) => {
-                tracing::error!(error = super::describe(&failed), "Changed files could not be written down")
-            }
-            Err(failed) => tracing::error!(error = %failed, "Changed files could not be written down"),
+        if let Err(failed) = service.guarded(Round::DurablePoint, durable_point(&service)).await {
+            tracing::error!(error = super::describe(&failed), "Changed files could not be written down");
         }
+    }
+}
+
+/// Writes down what changed, on a thread that may wait for the disk.
+async fn durable_point(service: &SyncService) -> super::Result<()> {
+    let cache = Arc::clone(service.cache());
+    match tokio::task::spawn_blocking(move || cache.durable_point()).await {
+        Ok(point) => point.map_err(SyncError::cache("Writing down changed files")),
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The process ends.
+            Err(_cancelled) => Ok(()),
+        },
     }
 }
 

@@ -44,9 +44,10 @@ impl SyncService {
         let options = PutOptions::when(Condition::IfAbsent);
         let aside = Path::from(format!("{TEMPORARY_PREFIX}{}", options.nonce.as_str()));
         let noted = |failed| SyncError::cache(format!("Noting that {path} is set aside"))(failed);
+        let _making = self.cache.temporary_in_the_making(&aside);
         self.cache.note_temporary(&aside).map_err(noted)?;
         let (from, to) = (ObjectKey::new(Path::clone(path)), ObjectKey::new(Path::clone(&aside)));
-        let outcome = match self.store.copy(&from, &version, &to, &options).await {
+        match self.store.copy(&from, &version, &to, &options).await {
             Ok(version) => {
                 reached(Step::TemporaryCopied);
                 let modified = Timestamp::from(self.clock.now()).to_string();
@@ -56,9 +57,7 @@ impl SyncService {
             }
             Err(moved) if moved.is_condition_failed() || moved.is_not_found() => Ok(false),
             Err(failed) => Err(SyncError::store(format!("Setting {path} aside"))(failed)),
-        };
-        self.cache.end_temporary(&aside);
-        outcome
+        }
     }
 
     async fn fetch_what_was(&self, path: &Path, ino: Ino) -> Result<()> {

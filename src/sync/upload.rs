@@ -4,7 +4,7 @@
 //! the key still has the version that our content derives from, and the outcome is noted. What
 //! a crash left open is settled first, by the nonce that the object carries.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -65,6 +65,22 @@ pub(super) enum Judged {
     Resolved,
 }
 
+/// An upload that is counted until this is dropped, however it ends.
+struct UnderWay<'a>(&'a AtomicU64);
+
+impl<'a> UnderWay<'a> {
+    fn begin(count: &'a AtomicU64) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl SyncService {
     /// Brings one name's object into the bucket. Held: the key.
     pub(super) async fn prepare(&self, path: &Path, guard: KeyGuard, judged: Judged) -> Result<Prepared> {
@@ -85,10 +101,11 @@ impl SyncService {
                 false => Prepared::Nothing,
             });
         }
-        self.uploading.fetch_add(1, Ordering::Relaxed);
         let news = self.news_so_far();
-        let sent = self.send(&state, judged).await;
-        self.uploading.fetch_sub(1, Ordering::Relaxed);
+        let sent = {
+            let _counted = UnderWay::begin(&self.uploading);
+            self.send(&state, judged).await
+        };
         // A file that was removed while it was made ready is not a failure.
         let removed = self.cache.file_state(path).is_none_or(|now| now.name.ino != state.name.ino);
         let sent =

@@ -6,8 +6,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use bayou::os::clock::{Clock, SystemClock};
+use bayou_test_server::{Action, Fault, Gate, Op};
+use rustix::process::Signal;
 
-use crate::person::{Said, wait_until, write, write_synced};
+use crate::person::{Said, is_alive, signal, wait_until, write, write_synced};
 use crate::world::{QUIET, SOURCE, World, read};
 
 /// Shows crash-1, crash-2, crash-3.
@@ -91,6 +93,35 @@ fn what_was_written_some_time_before_a_power_failure_is_found() {
     after_another_boot(&world, &["sync", "--push", SOURCE]).says(&["Pushed 2 files"]);
     assert_eq!(world.object("a").unwrap(), b"new");
     assert_eq!(world.object("b").unwrap(), b"made");
+}
+
+/// Shows crash-3, crash-4.
+#[test]
+fn after_another_boot_the_same_directory_and_cache_serve_a_new_mount() {
+    let flags = ["--write-back=100ms", "--refresh=0", "--fsync=local"];
+    let world = World::new(&[("there", b"1")], &flags);
+    let gate = Gate::new();
+    let held = world.server.fault(Fault::on(Op::PutObject, Action::Hold(gate.clone())).key("data/flying"));
+    write_synced(world.path("flying"), b"on its way").unwrap();
+    gate.wait_for_blocking(1);
+    write_synced(world.path("resting"), b"not begun").unwrap();
+    world.here.kill_daemon();
+    let mnt = world.here.path("mnt");
+    // A boot leaves no dead mount behind.
+    assert!(Command::new("umount").args(["-l", &mnt]).status().unwrap().success());
+    held.remove();
+    assert_eq!(world.object("flying"), None);
+    after_another_boot(&world, &["mount", SOURCE, &mnt, "--write-back=100ms"]).says(&[]);
+    let pid = world.here.daemon();
+    for (name, bytes) in [("flying", &b"on its way"[..]), ("resting", b"not begun"), ("there", b"1")] {
+        // Only that process and its like see its mount.
+        assert_eq!(fs::read(format!("/proc/{pid}/root{mnt}/{name}")).unwrap(), bytes);
+        wait_until("it is in the bucket", || world.names(name));
+        assert_eq!(world.object(name).unwrap(), bytes);
+    }
+    signal(pid, Signal::TERM);
+    wait_until("the process has ended", || !is_alive(pid));
+    gate.open();
 }
 
 /// Runs the program as if the machine had been started anew: another boot id is put over the

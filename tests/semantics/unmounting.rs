@@ -1,12 +1,11 @@
-//! Every way out of a mount.
+//! Unmounting: what is waited for, and what is not. `ways_out.rs` has all ways in a table.
 
-use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use bayou_test_server::{Action, Fault, Gate, Op};
 use rustix::process::Signal;
 
-use crate::person::{is_alive, signal, wait_until, write, write_synced};
+use crate::person::{is_alive, signal, wait_until, write};
 use crate::world::{QUIET, SOURCE, World, read};
 
 /// Shows unmount-2.
@@ -28,37 +27,6 @@ fn the_drain_after_a_flush_sends_no_request() {
     let of_an_unmount = requests("third", &|| world.here.umount().says(&["Flushed 1 file"]));
     assert_eq!(of_an_unmount, of_a_push);
     assert_eq!(world.sent(Op::PutObject, "third").len(), 1);
-}
-
-/// Shows unmount-3.
-#[test]
-fn every_way_out_brings_everything_to_the_bucket() {
-    let world = World::new(&[("gone", b"1")], &QUIET);
-    let mnt = world.here.path("mnt");
-    let unmount = |words: &[&str]| {
-        assert!(Command::new(words[0]).args(&words[1..]).arg(&mnt).status().unwrap().success(), "{words:?}");
-    };
-    let ways: [(&str, &dyn Fn(i32)); 4] = [
-        ("umount", &|_| unmount(&["umount", "-i"])),
-        ("fusermount3", &|_| unmount(&["fusermount3", "-u"])),
-        ("term", &|pid| signal(pid, Signal::TERM)),
-        ("int", &|pid| signal(pid, Signal::INT)),
-    ];
-    for (name, leave) in ways {
-        write(world.path(name), name.as_bytes());
-        write(world.path("everywhere"), name.as_bytes());
-        fs::remove_file(world.path("gone")).unwrap();
-        let pid = world.here.daemon();
-        leave(pid);
-        wait_until("the process has ended", || !is_alive(pid));
-        assert!(!world.here.is_mounted(), "{name}");
-        assert_eq!(world.object(name).unwrap(), name.as_bytes());
-        assert_eq!(world.object("everywhere").unwrap(), name.as_bytes());
-        assert!(world.names(name) && !world.names("gone"), "{name}");
-        world.here.mount(SOURCE, &QUIET);
-        assert_eq!(world.here.status()["state"], "clean", "{name}");
-        write_synced(world.path("gone"), b"and back").unwrap();
-    }
 }
 
 /// Shows unmount-3.
@@ -112,46 +80,4 @@ fn a_new_mount_takes_over_from_a_process_that_drains() {
     world.here.umount().says(&[]);
     assert_eq!(world.object("a").unwrap(), b"bytes");
     assert!(world.names("a"));
-}
-
-/// Shows unmount-4, crash-2, crash-3.
-#[test]
-fn every_way_out_of_a_bucket_that_cannot_be_reached_keeps_everything() {
-    let flags = [&QUIET[..], &["--timeout=1s"]].concat();
-    let world = World::new(&[("there", b"1")], &flags);
-    let mnt = world.here.path("mnt");
-    let unmount = |words: &[&str]| {
-        assert!(Command::new(words[0]).args(&words[1..]).arg(&mnt).status().unwrap().success(), "{words:?}");
-    };
-    let ways: [(&str, &dyn Fn(i32)); 8] = [
-        ("umount", &|_| unmount(&["umount", "-i"])),
-        ("umount-lazy", &|_| unmount(&["umount", "-i", "-l"])),
-        ("fusermount3", &|_| unmount(&["fusermount3", "-u"])),
-        ("term", &|pid| signal(pid, Signal::TERM)),
-        ("int", &|pid| signal(pid, Signal::INT)),
-        ("int-twice", &|pid| {
-            signal(pid, Signal::INT);
-            wait_until("it is detached", || !world.here.is_mounted());
-            signal(pid, Signal::INT);
-        }),
-        ("abort", &|pid| signal(pid, Signal::ABORT)),
-        ("kill", &|pid| signal(pid, Signal::KILL)),
-    ];
-    for (name, leave) in ways {
-        let dead = world.server.fault(Fault::on_any(Action::Cut));
-        write(world.path(name), name.as_bytes());
-        write(world.path("there"), name.as_bytes());
-        let pid = world.here.daemon();
-        leave(pid);
-        wait_until("the process has ended", || !is_alive(pid));
-        assert_eq!(world.object(name), None, "{name}");
-        dead.remove();
-        world.here.mount(SOURCE, &flags);
-        assert_eq!(fs::read(world.path(name)).unwrap(), name.as_bytes());
-        assert_eq!(fs::read(world.path("there")).unwrap(), name.as_bytes());
-        world.here.run(&["sync", "--push", &mnt]).says(&["Pushed 2 files"]);
-        assert_eq!(world.object(name).unwrap(), name.as_bytes());
-        assert_eq!(world.object("there").unwrap(), name.as_bytes());
-        assert!(world.names(name), "{name}");
-    }
 }

@@ -31,12 +31,18 @@ impl World {
     /// Starts a server that holds these objects, and mounts it.
     #[track_caller]
     pub(crate) fn new(objects: &[(&str, &[u8])], flags: &[&str]) -> Self {
+        let world = Self::unmounted(objects);
+        world.here.mount(SOURCE, flags);
+        world
+    }
+
+    /// Starts a server that holds these objects.
+    pub(crate) fn unmounted(objects: &[(&str, &[u8])]) -> Self {
         let server = S3Server::start(Options::default());
         for (key, bytes) in objects {
             server.put_object("bucket", &format!("data/{key}"), bytes.to_vec());
         }
         let here = Person::at(&server);
-        here.mount(SOURCE, flags);
         Self { server, here }
     }
 
