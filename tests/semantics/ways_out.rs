@@ -109,8 +109,8 @@ fn way_out(way: &Way, bucket: Bucket) {
     let dead = (bucket == Bucket::IsGone).then(|| world.server.fault(Fault::on_any(Action::Cut)));
     let asked = (way.leave)(&world, pid);
     let ends = if bucket == Bucket::IsGone { Ends::Kept } else { way.ends };
-    held.remove();
     if ends == Ends::Durable {
+        held.remove();
         gate.open();
     }
     wait_until("the process has ended", || !is_alive(pid));
@@ -122,6 +122,7 @@ fn way_out(way: &Way, bucket: Bucket) {
         Ends::Durable => is_in_the_bucket(&world, way.name),
         Ends::Kept => assert_eq!(world.object("flying"), None, "{}", way.name),
     }
+    held.remove();
     if let Some(dead) = dead {
         dead.remove();
     }
