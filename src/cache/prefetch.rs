@@ -126,7 +126,7 @@ impl Prefetch {
 }
 
 impl Prefetch {
-    /// Fetches a range; as long as that takes nobody drops the file's content.
+    /// Fetches a range; as long as that takes the file is open, so its content is dropped last.
     async fn fetch_now(&self, ino: Ino, range: Range<u64>) -> Result<()> {
         self.hydrator.cache().open_file(ino, Access::Read)?;
         let fetched = self.hydrator.ensure_exactly(ino, range).await;
