@@ -183,6 +183,8 @@ pub enum FailureKind {
     NotPermitted,
     /// The mount could not be made.
     MountFailed,
+    /// The program made a mistake: it panicked. Nothing is lost, and the mount goes on.
+    Panicked,
 }
 
 /// A failure as people are told of it: one sentence with the way out, and what caused it.

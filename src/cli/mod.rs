@@ -100,7 +100,7 @@ fn end(outcome: Result<(), Failure>) -> ExitCode {
 fn exit_code(kind: FailureKind) -> ExitCode {
     ExitCode::from(match kind {
         FailureKind::Usage => 1,
-        FailureKind::System => 2,
+        FailureKind::System | FailureKind::Panicked => 2,
         FailureKind::NotMounted => 3,
         FailureKind::Unsynced => 5,
         FailureKind::Conflicts => 6,

@@ -135,8 +135,23 @@ fn flush_and_leave(found: Found, timeout: Duration, clock: SharedClock) -> Resul
             Ok(Some(_)) | Err(_) => give_up(AskError::Gone, &path, timeout),
             Ok(None) => Err(AskError::Gone.into()),
         },
+        // What it was about to bring may be brought by another attempt: nothing is given up.
+        Err(AskError::Failed(failure)) if failure.kind == FailureKind::Panicked => {
+            Err(still_mounted(&path, failure))
+        }
         Err(reason) => give_up(reason, &path, timeout),
     }
+}
+
+/// Says that a mistake of the mount kept it from being flushed, and that it goes on.
+fn still_mounted(path: &Path, failure: Failure) -> Failure {
+    let message = format!(
+        "{} stays mounted, because the program made a mistake as it brought changes to the bucket; they are kept, and \
+         `bayou umount` may be tried again",
+        path.display()
+    );
+    let causes = std::iter::once(failure.message).chain(failure.causes).collect();
+    Failure { kind: FailureKind::Panicked, message, causes }
 }
 
 /// Detaches although data remains, and says where it is.

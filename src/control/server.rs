@@ -119,8 +119,8 @@ async fn answer(
         Ok(Ok(answer)) => Response::Done { answer },
         Ok(Err(failure)) => Response::Failed(failure),
         Err(panic) => {
-            let message = "The mount failed to carry out the request; its log says more";
-            Response::Failed(Failure::new(FailureKind::System, message).caused_by(&panic))
+            let message = "The mount made a mistake and did not carry out the request; its log says more";
+            Response::Failed(Failure::new(FailureKind::Panicked, message).caused_by(&panic))
         }
     };
     send(writer, &response).await
@@ -244,7 +244,8 @@ mod tests {
         });
         let mount = Mount::serving(handler);
         let mut client = mount.client();
-        assert!(matches!(client.ask(&Request::Flush, |_| Patience::Wait), Err(AskError::Failed(_))));
+        let said = client.ask(&Request::Flush, |_| Patience::Wait).unwrap_err();
+        assert!(matches!(said, AskError::Failed(failure) if failure.kind == FailureKind::Panicked));
         assert_eq!(client.ask(&Request::Ping, |_| Patience::Wait).unwrap(), Answer::Pong);
     }
 

@@ -3,6 +3,7 @@
 //! Reads `/proc` only, as text: nothing is opened below the mount, so a daemon that hangs
 //! cannot hang the search. Processes of other users are seen only by root.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -27,6 +28,15 @@ pub enum Holder {
     /// Another filesystem that is mounted inside.
     Mount {
         /// Where.
+        path: PathBuf,
+    },
+    /// A mount namespace other than ours, that was copied from ours while it was mounted.
+    Namespace {
+        /// A process in it.
+        pid: u32,
+        /// The process's name.
+        command: String,
+        /// Where the mount is seen there.
         path: PathBuf,
     },
 }
@@ -65,6 +75,9 @@ impl fmt::Display for Holder {
                 write!(f, "{command} (pid {pid}, {hold} {})", path.display())
             }
             Self::Mount { path } => write!(f, "another filesystem mounted on {}", path.display()),
+            Self::Namespace { pid, command, path } => {
+                write!(f, "{command} (pid {pid}, in a mount namespace of its own, on {})", path.display())
+            }
         }
     }
 }
@@ -82,6 +95,30 @@ pub fn holders(mountpoint: &Path) -> io::Result<Vec<Holder>> {
         }
     }
     Ok(holders)
+}
+
+/// Returns the other mount namespaces that still show a filesystem of ours, with one process of
+/// each: unmounting it here leaves it there.
+pub fn elsewhere(device: &str) -> io::Result<Vec<Holder>> {
+    let namespace = |process: &Path| std::fs::read_link(process.join("ns/mnt")).ok();
+    let mut seen: BTreeSet<PathBuf> = namespace(Path::new("/proc/self")).into_iter().collect();
+    let mut found = Vec::new();
+    for process in std::fs::read_dir("/proc")?.flatten() {
+        let pid = process.file_name().to_str().and_then(|name| name.parse().ok());
+        let process = process.path();
+        if let Some(pid) = pid
+            && namespace(&process).is_some_and(|namespace| seen.insert(namespace))
+            && let Some(path) = shown_to(&process, device)
+        {
+            found.push(Holder::Namespace { pid, command: command(&process), path });
+        }
+    }
+    Ok(found)
+}
+
+fn shown_to(process: &Path, device: &str) -> Option<PathBuf> {
+    let table = mount_table::read_of(process).ok()?;
+    table.into_iter().find(|entry| entry.is_ours() && entry.device == device).map(|entry| entry.mountpoint)
 }
 
 fn mounts_inside(mountpoint: &Path) -> io::Result<Vec<Holder>> {

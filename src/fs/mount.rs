@@ -17,6 +17,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
+use super::busy::{self, Holder};
 use super::fusermount::{self, HelperError};
 use super::mount_table::{self, FSTYPE, MountEntry};
 use super::mountpoint::Mountpoint;
@@ -193,6 +194,14 @@ impl Mount {
     pub fn is_in_place(&self) -> io::Result<bool> {
         Ok(!self.gone.load(Ordering::Acquire)
             && mount_table::topmost_at(self.path())?.as_ref() == Some(&self.entry))
+    }
+
+    /// Returns who sees it although it is unmounted here: other mount namespaces.
+    pub fn seen_elsewhere(&self) -> io::Result<Vec<Holder>> {
+        if self.gone.load(Ordering::Acquire) {
+            return Ok(Vec::new());
+        }
+        busy::elsewhere(&self.entry.device)
     }
 
     /// Unmounts it, unless somebody else did already.

@@ -35,7 +35,12 @@ impl MountEntry {
 
 /// Returns all mounts, oldest first.
 pub fn read() -> io::Result<Vec<MountEntry>> {
-    Ok(parse(&std::fs::read("/proc/self/mountinfo")?))
+    read_of(Path::new("/proc/self"))
+}
+
+/// Returns all mounts that a process (`/proc/PID`) sees, oldest first.
+pub(super) fn read_of(process: &Path) -> io::Result<Vec<MountEntry>> {
+    Ok(parse(&std::fs::read(process.join("mountinfo"))?))
 }
 
 /// Returns the mount that is seen at exactly this path: the last of those stacked there.

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::adapter::Adapter;
+use super::busy::Holder;
 use super::front::Front;
 use super::invalidate::{InvalidationThread, PendingInvalidations};
 use super::mount::{self, Detach, Mount, MountError, MountOptions, UnmountError, Unmounted};
@@ -80,6 +81,11 @@ impl Serving {
     /// Returns whether it is still the mount that is seen there.
     pub fn is_in_place(&self) -> io::Result<bool> {
         self.mount.is_in_place()
+    }
+
+    /// Returns who sees it although it is unmounted here: other mount namespaces.
+    pub fn seen_elsewhere(&self) -> io::Result<Vec<Holder>> {
+        self.mount.seen_elsewhere()
     }
 
     /// Unmounts it; what is open goes on until it is closed.

@@ -17,6 +17,7 @@ use crate::control::{
     Amount, Answer, Direction, Failure, FailureKind, FlushSummary, MountState, MountStatus, PathStatus,
     Progress, Request,
 };
+use crate::fs::busy::Holder;
 use crate::fs::invalidate::InvalidationQueue;
 use crate::fs::mount::Detach;
 use crate::fs::serve::Serving;
@@ -26,6 +27,9 @@ use crate::sync::scope::{Scope, SyncContext};
 
 /// How often whoever waits for a push hears how far it is.
 const BEAT: Duration = Duration::from_millis(250);
+
+/// How many times in a row others must be seen to go on with a mount until that is said.
+const LOOKS_ELSEWHERE: u32 = 8;
 
 /// How far a mount is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,15 +130,37 @@ impl Answers {
     }
 
     /// Unmounts if nobody uses the mount, and waits until what is dirty is drained (or kept).
+    ///
+    /// Fails if others go on with the mount in a mount namespace of their own: that may take for ever.
     async fn detach(&self, keep: bool) -> Result<Answer, Failure> {
         let serving = self.serving.lock().clone();
-        if let Some(serving) = serving {
+        if let Some(serving) = &serving {
             serving.unmount(Detach::WhenIdle).map_err(|error| failures::of_unmount(&error))?;
         }
         if keep {
             self.give_up.send_replace(true);
         }
-        Ok(Answer::Detached { kept: self.ended().await })
+        tokio::select! {
+            biased;
+            kept = self.ended() => Ok(Answer::Detached { kept }),
+            holders = self.others_go_on(serving) => Err(failures::of_others(&self.mountpoint, &holders)),
+        }
+    }
+
+    /// Returns when the mount has been seen in other mount namespaces for a while.
+    async fn others_go_on(&self, serving: Option<Arc<Serving>>) -> Vec<Holder> {
+        let clock = self.opened.cache.clock();
+        let mut looks = 0;
+        while let Some(serving) = serving.clone() {
+            clock.sleep(BEAT).await;
+            let seen = tokio::task::spawn_blocking(move || serving.seen_elsewhere()).await;
+            let holders = seen.ok().and_then(Result::ok).unwrap_or_default();
+            looks = if holders.is_empty() || *self.stage.borrow() != Stage::Mounted { 0 } else { looks + 1 };
+            if looks == LOOKS_ELSEWHERE {
+                return holders;
+            }
+        }
+        std::future::pending().await
     }
 
     /// Ends a drain, so that a new mount may own the cache.

@@ -4,9 +4,11 @@
 //! Every variant is matched, so that a new way to fail gets its own decision.
 
 use std::error::Error;
+use std::path::Path;
 
 use crate::cache::error::CacheError;
 use crate::control::{Failure, FailureKind};
+use crate::fs::busy::Holder;
 use crate::fs::mount::{MountError, UnmountError};
 use crate::fs::mountpoint::MountpointError;
 use crate::os::folder_lock::LockError;
@@ -48,8 +50,8 @@ pub fn of_sync(address: &str, error: &SyncError) -> Failure {
         | SyncError::DamagedShard { .. }
         | SyncError::MissingShard { .. }
         | SyncError::NothingToMigrate { .. }
-        | SyncError::NoShard { .. }
-        | SyncError::Panicked { .. } => FailureKind::System,
+        | SyncError::NoShard { .. } => FailureKind::System,
+        SyncError::Panicked { .. } => FailureKind::Panicked,
         SyncError::Conflict { .. } => FailureKind::Conflicts,
         SyncError::KeepsChanging { .. } => FailureKind::Unsynced,
         SyncError::ReadOnly { .. } => FailureKind::NotPermitted,
@@ -100,8 +102,8 @@ pub fn of_cache(error: &CacheError) -> Failure {
     }
 }
 
-fn held(path: &std::path::Path, owner: Option<u32>) -> Failure {
-    let folder = path.parent().and_then(std::path::Path::parent).unwrap_or(path);
+fn held(path: &Path, owner: Option<u32>) -> Failure {
+    let folder = path.parent().and_then(Path::parent).unwrap_or(path);
     let owner = owner.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
     let message = format!(
         "The cache {} is in use by {owner}; use its mount (`bayou status` shows it), end it with `bayou umount`, or \
@@ -111,7 +113,7 @@ fn held(path: &std::path::Path, owner: Option<u32>) -> Failure {
     Failure::new(FailureKind::System, message)
 }
 
-fn unusable(path: &std::path::Path, source: &std::io::Error, error: &CacheError) -> Failure {
+fn unusable(path: &Path, source: &std::io::Error, error: &CacheError) -> Failure {
     let way_out = match source.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => "make room on its disk",
         std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
@@ -158,6 +160,17 @@ pub fn of_unmount(error: &UnmountError) -> Failure {
     failure
 }
 
+/// Says that a mount is gone here and lives on in other mount namespaces.
+pub fn of_others(mountpoint: &Path, holders: &[Holder]) -> Failure {
+    let message = format!(
+        "{} is unmounted here, and another mount namespace still shows it; its process ends when nobody does any more, \
+         or when it is told to with a signal",
+        mountpoint.display()
+    );
+    let causes = holders.iter().map(|holder| format!("used by {holder}")).collect();
+    Failure { causes, ..Failure::new(FailureKind::System, message) }
+}
+
 /// Returns a failure that says what the error says, with what caused it behind.
 pub fn chain(kind: FailureKind, error: &(dyn Error + 'static)) -> Failure {
     let failure = Failure::new(kind, error.to_string());
@@ -170,6 +183,7 @@ pub fn chain(kind: FailureKind, error: &(dyn Error + 'static)) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::guarded::Round;
 
     fn store(kind: ErrorKind) -> Failure {
         of_store("s3://b", &StoreError::at(kind, "get", "k").detail("HTTP 403").hint("Do this"))
@@ -226,6 +240,7 @@ mod tests {
             (SyncError::KeepsChanging { path }, FailureKind::Unsynced),
             (SyncError::ReadOnly { reason: "it is locked".to_owned() }, FailureKind::NotPermitted),
             (SyncError::Contended { address: "s3://b".to_owned() }, FailureKind::Unreachable),
+            (SyncError::Panicked { round: Round::Flush, message: String::new() }, FailureKind::Panicked),
             (
                 SyncError::store("Pulling")(StoreError::at(ErrorKind::Denied, "get", "k")),
                 FailureKind::NotPermitted,

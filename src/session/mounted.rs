@@ -4,6 +4,7 @@
 //! A first signal unmounts and drains, a second one stops waiting. What cannot be drained
 //! stays in the cache, dirty, for the next mount.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,14 +19,16 @@ use super::opened::{self, Opened};
 use super::options::{Event, MountOptions};
 use super::progress::watched;
 use super::{Listener, failures};
+use crate::cache::Cache;
 use crate::control::place::{self, MountRecord};
 use crate::control::{Failure, FailureKind, server};
 use crate::fs::front::{CloseMode, Front, FrontOptions};
 use crate::fs::invalidate::{self, InvalidationQueue};
-use crate::fs::mount::{Detach, MountOptions as KernelOptions};
+use crate::fs::mount::{Detach, MountOptions as KernelOptions, Unmounted};
 use crate::fs::mountpoint::Mountpoint;
 use crate::fs::serve::{self, Serving};
 use crate::os::clock::SharedClock;
+use crate::os::panics;
 use crate::sync::guarded::Round;
 use crate::sync::schedule::{self, Schedule};
 use crate::sync::scope::SyncContext;
@@ -164,11 +167,18 @@ impl Mounted {
         let (stop, stopped) = watch::channel(false);
         let schedule = Schedule { write_back: options.write_back, refresh: options.refresh };
         let work = tokio::spawn(schedule::run(Arc::clone(&self.answers.opened.sync), schedule, stopped));
-        let mut said = String::new();
+        let (mut said, mut was_asked) = (String::new(), false);
         let ended = loop {
             tokio::select! {
                 ended = end.wait() => break ended,
-                () = signals.next() => self.on_signal(listener),
+                () = signals.next() => match self.on_signal(listener) {
+                    Unmounted::Detached => was_asked = true,
+                    // Others have files open, or see it in a namespace of their own: they lose it.
+                    Unmounted::WasGone => {
+                        self.answers.give_up.send_replace(was_asked);
+                        break Ok(());
+                    }
+                },
                 () = self.clock.sleep(SIGN_OF_LIFE) => self.say_how_it_stands(&mut said, listener),
             }
         };
@@ -206,15 +216,13 @@ impl Mounted {
     }
 
     /// The first signal unmounts; the session's end follows. Another one stops waiting.
-    fn on_signal(&self, listener: &Listener) {
+    fn on_signal(&self, listener: &Listener) -> Unmounted {
         listener(Event::Stopping("unmounting".to_owned()));
-        match self.serving.unmount(Detach::WhenIdle) {
-            Ok(_) => {}
-            Err(busy) => {
-                tracing::warn!(error = %busy, "Detached all the same; what is open goes on until it is closed");
-                self.leave();
-            }
-        }
+        self.serving.unmount(Detach::WhenIdle).unwrap_or_else(|busy| {
+            tracing::warn!(error = %busy, "Detached all the same; what is open goes on until it is closed");
+            self.leave();
+            Unmounted::Detached
+        })
     }
 
     async fn finish(
@@ -239,9 +247,7 @@ impl Mounted {
         opened::leave_lock(&self.answers.opened, &self.clock).await;
         let cache = &self.answers.opened.cache;
         let kept = opened::dirty(cache);
-        if let Err(error) = cache.durable_point().and_then(|()| cache.fold_catalog()) {
-            tracing::error!(%error, "The catalog could not be written down");
-        }
+        write_down(cache);
         self.answers.stage.send_replace(Stage::Ended(kept));
         self.clock.sleep(LAST_WORDS).await;
         if kept.files == 0 {
@@ -296,6 +302,18 @@ impl Mounted {
             }
         }
         failure
+    }
+}
+
+/// Writes the catalog down. Whatever becomes of that, the next mount reads its journal.
+fn write_down(cache: &Cache) {
+    let work = || cache.durable_point().and_then(|()| cache.fold_catalog());
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "The catalog could not be written down"),
+        Err(panic) => {
+            tracing::error!(panic = panics::message(&*panic), "Writing the catalog down ended in a panic");
+        }
     }
 }
 

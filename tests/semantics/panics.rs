@@ -73,11 +73,7 @@ fn wherever_the_work_in_the_background_panics_it_goes_on() {
         Step::Settled,
         Step::LocallyDurable,
     ];
-    std::thread::scope(|scope| {
-        for step in steps {
-            scope.spawn(move || goes_on_after(step));
-        }
-    });
+    at_once(&steps, goes_on_after);
 }
 
 fn goes_on_after(step: Step) {
@@ -151,6 +147,100 @@ fn a_panic_while_the_rest_is_flushed_keeps_no_data_back() {
     let world = mounted(Step::ObjectPut, &QUIET);
     write(world.path("before"), b"before");
     leaves_well(&world, Step::ObjectPut);
+}
+
+/// Shows crash-9, unmount-7.
+#[test]
+fn an_unmount_whose_flush_panics_says_so_and_the_mount_goes_on() {
+    let steps = [
+        Step::ObjectPut,
+        Step::UploadedNoted,
+        Step::IndexCommitted,
+        Step::CommitNoted,
+        Step::ObjectDeleted,
+        Step::BeforeSettle,
+        Step::Settled,
+    ];
+    at_once(&steps, |step| {
+        let world = mounted(step, &QUIET);
+        change(&world);
+        world.here.umount().fails_with(2, &["stays mounted", "panic", step.label()]);
+        assert!(has_panicked(&world, step));
+        assert!(world.here.is_mounted(), "{step:?}");
+        let told = last_error(&world).unwrap();
+        assert!(told.contains("panic") && told.contains(step.label()), "{told}");
+        assert_eq!(read(world.path("first")).unwrap(), b"before");
+        write(world.path("second"), b"after");
+        world.here.umount().says(&[]);
+        all_is_in_the_bucket(&world, step);
+        assert_eq!(world.object("second").unwrap(), b"after", "{step:?}");
+        assert!(world.names("second"), "{step:?}");
+    });
+}
+
+/// Shows crash-9.
+#[test]
+fn a_process_that_panics_when_all_is_flushed_ends_as_if_it_had_not() {
+    let steps = [Step::LockLeft, Step::LocallyDurable, Step::JournalRotated, Step::JournalFolded];
+    at_once(&steps, |step| {
+        let mut world = mounted(step, &QUIET);
+        change(&world);
+        world.here.umount().says(&[]);
+        assert!(has_panicked(&world, step), "{step:?}");
+        all_is_in_the_bucket(&world, step);
+        world.here.set("BAYOU_PANIC_AT", "never");
+        world.here.mount(SOURCE, &QUIET);
+        assert_eq!(read(world.path("first")).unwrap(), b"before", "{step:?}");
+        assert!(!world.path("gone").exists(), "{step:?}");
+    });
+}
+
+/// Shows crash-9.
+#[test]
+fn a_sync_that_was_asked_for_and_panics_is_an_error_of_that_command() {
+    // The first time that news are taken over is that of the mount itself.
+    let steps = [(Step::ObjectPut, 1), (Step::IndexCommitted, 1), (Step::PullApplied, 2)];
+    at_once(&steps, |(step, nth)| {
+        let mut world = World::unmounted(&[("there", b"1"), ("gone", b"1")]);
+        world.here.set("BAYOU_PANIC_AT", &format!("{}:{nth}", step.label()));
+        world.here.mount(SOURCE, &QUIET);
+        let other = world.another(&QUIET);
+        write_synced(other.mnt("news"), b"news").unwrap();
+        change(&world);
+        let mnt = world.here.path("mnt");
+        world.here.run(&["sync", &mnt]).fails_with(2, &["panic", step.label()]);
+        assert_eq!(read(world.path("first")).unwrap(), b"before", "{step:?}");
+        let said = world.here.run(&["sync", &mnt]);
+        assert_eq!(said.code, 0, "{said:?}");
+        assert_eq!(read(world.path("news")).unwrap(), b"news", "{step:?}");
+        all_is_in_the_bucket(&world, step);
+        assert!(last_error(&world).is_none());
+        world.here.umount().says(&["everything was in"]);
+    });
+}
+
+/// Tries each case in a thread of its own: most of the time they wait.
+fn at_once<T: Copy + Send>(cases: &[T], try_one: impl Fn(T) + Sync) {
+    std::thread::scope(|scope| {
+        for &case in cases {
+            let try_one = &try_one;
+            scope.spawn(move || try_one(case));
+        }
+    });
+}
+
+fn change(world: &World) {
+    write(world.path("first"), b"before");
+    write(world.path("there"), b"changed");
+    fs::remove_file(world.path("gone")).unwrap();
+}
+
+fn all_is_in_the_bucket(world: &World, step: Step) {
+    for (name, bytes) in [("first", &b"before"[..]), ("there", b"changed")] {
+        assert_eq!(world.object(name).as_deref(), Some(bytes), "{step:?}: {name}");
+        assert!(world.names(name), "{step:?}: {name}");
+    }
+    assert!(world.object("gone").is_none() && !world.names("gone"), "{step:?}");
 }
 
 /// Changes something, ends the mount, and finds all of it in the bucket and in the next mount.

@@ -1,6 +1,7 @@
 //! Unmounting: what is waited for, and what is not. `ways_out.rs` has all ways in a table.
 
-use std::process::Stdio;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 
 use bayou_test_server::{Action, Fault, Gate, Op};
 use rustix::process::Signal;
@@ -80,4 +81,70 @@ fn a_new_mount_takes_over_from_a_process_that_drains() {
     world.here.umount().says(&[]);
     assert_eq!(world.object("a").unwrap(), b"bytes");
     assert!(world.names("a"));
+}
+
+/// Shows unmount-8.
+#[test]
+fn a_mount_that_another_namespace_still_shows_is_unmounted_here_and_who_shows_it_is_said() {
+    let world = World::new(&[("there", b"1")], &QUIET);
+    let daemon = world.here.daemon();
+    let other = Namespace::copied_now();
+    write(world.path("a"), b"bytes");
+    let (pid, mnt) = (format!("pid {}", other.0.id()), world.here.path("mnt"));
+    world.here.umount().fails_with(2, &["unmounted here", &pid, &mnt]);
+    assert!(!world.here.is_mounted());
+    assert!(is_alive(daemon), "others go on with it");
+    assert_eq!(world.object("a").unwrap(), b"bytes");
+    assert!(world.names("a"));
+    assert_eq!(other.sees(&format!("{mnt}/there")), b"1");
+    drop(other);
+    wait_until("the process has ended", || !is_alive(daemon));
+    world.here.mount(SOURCE, &QUIET);
+    assert_eq!(read(world.path("a")).unwrap(), b"bytes");
+}
+
+/// Shows unmount-8.
+#[test]
+fn a_second_signal_ends_what_another_namespace_still_shows() {
+    let world = World::new(&[], &QUIET);
+    let daemon = world.here.daemon();
+    let other = Namespace::copied_now();
+    write(world.path("a"), b"bytes");
+    signal(daemon, Signal::TERM);
+    wait_until("it is unmounted", || !world.here.is_mounted());
+    assert!(is_alive(daemon), "others go on with it");
+    signal(daemon, Signal::TERM);
+    wait_until("the process has ended", || !is_alive(daemon));
+    drop(other);
+    world.here.mount(SOURCE, &QUIET);
+    assert_eq!(read(world.path("a")).unwrap(), b"bytes");
+    world.here.umount().says(&[]);
+    assert_eq!(world.object("a").unwrap(), b"bytes");
+}
+
+/// A process that sees what is mounted when it begins, whatever is unmounted later.
+struct Namespace(Child);
+
+impl Namespace {
+    fn copied_now() -> Self {
+        let user = if rustix::process::getuid().is_root() { "--mount" } else { "--map-root-user" };
+        let mut command = Command::new("unshare");
+        command.args(["--mount", user, "sh", "-c", "echo copied && read word"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "copied\n");
+        Self(child)
+    }
+
+    fn sees(&self, path: &str) -> Vec<u8> {
+        read(format!("/proc/{}/root{path}", self.0.id()).into()).unwrap()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().ok();
+    }
 }
