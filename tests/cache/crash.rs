@@ -12,7 +12,8 @@ use bayou::os::durable_file;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
-use super::model::{Op, Twins, change};
+use super::calls::{Op, change};
+use super::model::Twins;
 use super::rig::Rig;
 
 const ROOT_VARIABLE: &str = "BAYOU_TEST_ROOT";

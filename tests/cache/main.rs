@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a check that cannot be made has failed")]
 
+mod calls;
 mod changes;
 mod content;
 mod crash;

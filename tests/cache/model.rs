@@ -3,6 +3,8 @@
 //! In between the cache is dropped and opened again, pushed, evicted and folded, and none of
 //! that may be seen.
 
+use std::collections::BTreeMap;
+
 use bayou::cache::attributes::SetAttr;
 use bayou::cache::file::Access;
 use bayou::cache::listing::EntryKind;
@@ -10,75 +12,12 @@ use bayou::cache::rename::Replace;
 use bayou::cache::{CacheError, Ino, ROOT};
 use proptest::prelude::*;
 
+use super::calls::{HANDLES, Op, PATHS, op};
 use super::reference::{Answer, Node, Reference, Refused};
 use super::rig::{FILE, FOLDER, Rig};
 
-const PATHS: [&str; 14] =
-    ["a", "b", "c", "a/x", "a/y", "b/x", "b/y", "c/x", "a/x/1", "a/x/2", "b/x/1", "b-x", "r", "b/r"];
 /// What the bucket has before anything happens here.
 const REMOTE: [(&str, u8, usize); 2] = [("r", b'r', 9_000), ("b/r", b'q', 300)];
-const HANDLES: usize = 3;
-
-#[derive(Debug, Clone)]
-pub(crate) enum Op {
-    Create(&'static str),
-    Folder(&'static str),
-    Link(&'static str),
-    Unlink(&'static str),
-    RemoveFolder(&'static str),
-    Rename(&'static str, &'static str, bool),
-    Write(&'static str, u16, u16, u8),
-    Truncate(&'static str, u16),
-    Mode(&'static str, u32),
-    Read(&'static str),
-    Open(usize, &'static str),
-    WriteOpen(usize, u16, u16, u8),
-    ReadOpen(usize),
-    Close(usize),
-    Push,
-    Point,
-    Fold,
-    Evict,
-    Reopen,
-}
-
-fn path() -> impl Strategy<Value = &'static str> {
-    proptest::sample::select(&PATHS[..])
-}
-
-/// Calls that a crash test can make as well: nothing is kept open.
-pub(crate) fn change() -> impl Strategy<Value = Op> {
-    let (at, len) = (0u16..12_000, 1u16..5_000);
-    prop_oneof![
-        3 => path().prop_map(Op::Create),
-        2 => path().prop_map(Op::Folder),
-        1 => path().prop_map(Op::Link),
-        2 => path().prop_map(Op::Unlink),
-        1 => path().prop_map(Op::RemoveFolder),
-        5 => (path(), path(), any::<bool>()).prop_map(|(from, to, replace)| Op::Rename(from, to, replace)),
-        6 => (path(), at.clone(), len, any::<u8>()).prop_map(|(p, at, len, byte)| Op::Write(p, at, len, byte)),
-        2 => (path(), at).prop_map(|(path, size)| Op::Truncate(path, size)),
-        1 => (path(), 0u32..0o777).prop_map(|(path, mode)| Op::Mode(path, mode)),
-        2 => path().prop_map(Op::Read),
-        1 => Just(Op::Push),
-        1 => Just(Op::Point),
-        1 => Just(Op::Fold),
-        1 => Just(Op::Evict),
-    ]
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let slot = 0..HANDLES;
-    prop_oneof![
-        20 => change(),
-        2 => (slot.clone(), path()).prop_map(|(slot, path)| Op::Open(slot, path)),
-        2 => (slot.clone(), 0u16..12_000, 1u16..5_000, any::<u8>())
-            .prop_map(|(slot, at, len, byte)| Op::WriteOpen(slot, at, len, byte)),
-        2 => slot.clone().prop_map(Op::ReadOpen),
-        1 => slot.prop_map(Op::Close),
-        1 => Just(Op::Reopen),
-    ]
-}
 
 /// A cache and the tree that it must look like.
 pub(crate) struct Twins {
@@ -132,6 +71,12 @@ impl Twins {
             }
             Op::Truncate(path, size) => {
                 reference.file(path).map(|file| reference.truncate(file, size.into()))
+            }
+            Op::SetXattr(path, name, byte, mode) => {
+                reference.file(path).and_then(|file| reference.set_xattr(file, name, byte, mode))
+            }
+            Op::RemoveXattr(path, name) => {
+                reference.file(path).and_then(|file| reference.remove_xattr(file, name))
             }
             Op::Mode(path, _) | Op::Read(path) | Op::Open(_, path) => reference.file(path).map(drop),
             Op::WriteOpen(slot, at, len, byte) => {
@@ -215,6 +160,10 @@ impl Twins {
                 let mode = SetAttr { mode: Some(mode), ..SetAttr::default() };
                 return cache.set_attr(self.file(path)?, mode).map(drop);
             }
+            Op::SetXattr(path, name, byte, mode) => {
+                return cache.set_xattr(self.file(path)?, name, &[byte], mode);
+            }
+            Op::RemoveXattr(path, name) => return cache.remove_xattr(self.file(path)?, name),
             Op::Read(path) => {
                 let read = self.rig.read_ino(self.file(path)?);
                 let number = self.reference.file(path).unwrap();
@@ -269,8 +218,18 @@ impl Twins {
                 Node::Link(target) => (EntryKind::Symlink, target.len()),
             };
             let same = found.kind == kind && found.size == size as u64;
-            (!same).then(|| format!("{path} is {found:?} instead of {kind:?} of {size} bytes"))
+            if !same {
+                return Some(format!("{path} is {found:?} instead of {kind:?} of {size} bytes"));
+            }
+            let (xattrs, expected) = (self.xattrs(found.ino), tree.xattrs_of(node));
+            (xattrs != expected).then(|| format!("{path} has {xattrs:?} instead of {expected:?}"))
         })
+    }
+
+    fn xattrs(&self, ino: Ino) -> BTreeMap<String, u8> {
+        let cache = self.rig.cache();
+        let value = |name: String| (name.clone(), cache.xattr(ino, &name).unwrap()[0]);
+        cache.xattr_names(ino).unwrap().into_iter().map(value).collect()
     }
 
     /// Compares the bytes of every file.
@@ -320,6 +279,7 @@ fn refusal(error: &CacheError) -> Option<Refused> {
         CacheError::IsAFolder(_) => Refused::IsAFolder,
         CacheError::NotEmpty(_) => Refused::NotEmpty,
         CacheError::IntoItself(_) => Refused::IntoItself,
+        CacheError::NoAttribute(_) => Refused::NoAttribute,
         _ => return None,
     })
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use bayou::cache::attributes::XattrMode;
+
 /// Why a call is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -11,6 +13,7 @@ pub(crate) enum Refused {
     IsAFolder,
     NotEmpty,
     IntoItself,
+    NoAttribute,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +24,12 @@ pub(crate) enum Node {
     Link(String),
 }
 
-/// The names, and the bytes of every file that there ever was.
+/// The names, and the bytes and extended attributes of every file that there ever was.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reference {
     pub(crate) names: BTreeMap<String, Node>,
     pub(crate) bytes: Vec<Vec<u8>>,
+    xattrs: BTreeMap<usize, BTreeMap<String, u8>>,
 }
 
 pub(crate) type Answer<T> = Result<T, Refused>;
@@ -140,6 +144,30 @@ impl Reference {
 
     pub(crate) fn truncate(&mut self, number: usize, size: usize) {
         self.bytes[number].resize(size, 0);
+    }
+
+    /// Sets an extended attribute, of one byte.
+    pub(crate) fn set_xattr(&mut self, number: usize, name: &str, byte: u8, mode: XattrMode) -> Answer<()> {
+        let xattrs = self.xattrs.entry(number).or_default();
+        match mode {
+            XattrMode::Create if xattrs.contains_key(name) => return Err(Refused::Exists),
+            XattrMode::Replace if !xattrs.contains_key(name) => return Err(Refused::NoAttribute),
+            XattrMode::Any | XattrMode::Create | XattrMode::Replace => {}
+        }
+        xattrs.insert(name.to_owned(), byte);
+        Ok(())
+    }
+
+    pub(crate) fn remove_xattr(&mut self, number: usize, name: &str) -> Answer<()> {
+        let removed = self.xattrs.get_mut(&number).and_then(|xattrs| xattrs.remove(name));
+        removed.map(drop).ok_or(Refused::NoAttribute)
+    }
+
+    pub(crate) fn xattrs_of(&self, node: &Node) -> BTreeMap<String, u8> {
+        match node {
+            Node::File(number) => self.xattrs.get(number).cloned().unwrap_or_default(),
+            Node::Folder | Node::Link(_) => BTreeMap::new(),
+        }
     }
 
     /// Returns the names directly in a folder, in order.

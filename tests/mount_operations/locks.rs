@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::Duration;
 
 use bayou::os::clock::{Clock, SystemClock};
@@ -61,13 +62,14 @@ for word in map(str.strip, sys.stdin):
         print('free', flush=True)
 ";
 
-/// The kinds of locks, as the script and `/proc/locks` call them.
-const KINDS: [(&str, &str); 3] = [("flock", "FLOCK"), ("range", "POSIX"), ("ofd", "OFDLCK")];
+/// The kinds of locks, as the script calls them, and the system call in which each is waited for.
+const KINDS: [(&str, libc::c_long); 3] =
+    [("flock", libc::SYS_flock), ("range", libc::SYS_fcntl), ("ofd", libc::SYS_fcntl)];
 
 /// A process that locks; killed at the end.
 struct Locker {
     child: Child,
-    says: BufReader<ChildStdout>,
+    says: Receiver<String>,
 }
 
 impl Locker {
@@ -75,20 +77,40 @@ impl Locker {
         let mut python = Command::new("python3");
         python.args(["-c", SCRIPT, kind]).arg(path).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = python.spawn().unwrap();
-        let says = BufReader::new(child.stdout.take().unwrap());
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (hear, says) = channel();
+        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| hear.send(line)));
         Self { child, says }
     }
 
     /// Tells it something and returns what it says.
+    #[track_caller]
     fn told(&mut self, word: &str) -> String {
         writeln!(self.child.stdin.as_mut().unwrap(), "{word}").unwrap();
         self.says_now()
     }
 
+    #[track_caller]
     fn says_now(&mut self) -> String {
-        let mut line = String::new();
-        self.says.read_line(&mut line).unwrap();
-        line.trim().to_owned()
+        let said = self.says.recv_timeout(PATIENCE);
+        said.unwrap_or_else(|_| panic!("Nothing is said in system call {:?}", self.system_call()))
+    }
+
+    /// Returns the number of the system call that it sleeps in.
+    fn system_call(&self) -> Option<libc::c_long> {
+        let call = fs::read_to_string(format!("/proc/{}/syscall", self.child.id())).unwrap();
+        call.split_whitespace().next()?.parse().ok()
+    }
+
+    /// Returns when it waits for a lock: the kernel keeps locks itself and asks nobody about them.
+    #[track_caller]
+    #[expect(clippy::disallowed_methods, reason = "another process is waited for")]
+    fn until_it_waits(&self, call: libc::c_long) {
+        let start = SystemClock.instant();
+        while self.system_call() != Some(call) {
+            assert!(SystemClock.instant().duration_since(start) < PATIENCE, "no lock is waited for");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
@@ -99,37 +121,24 @@ impl Drop for Locker {
     }
 }
 
-/// Returns when somebody waits for a lock of this kind on a file.
-#[track_caller]
-#[expect(clippy::disallowed_methods, reason = "another process is waited for")]
-fn until_somebody_waits(kind: &str, file: &Path) {
-    let file = format!(":{} ", fs::metadata(file).unwrap().ino());
-    let waits = |line: &str| line.contains(&format!("-> {kind}")) && line.contains(&file);
-    let start = SystemClock.instant();
-    while !fs::read_to_string("/proc/locks").unwrap().lines().any(waits) {
-        assert!(SystemClock.instant().duration_since(start) < PATIENCE, "nobody waits for {kind}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 #[test]
 fn a_lock_is_waited_for_and_goes_with_its_holder() {
     let world = World::new();
     world.write("f", b"locked");
     let path = world.path("f");
-    for (kind, kernel) in KINDS {
+    for (kind, call) in KINDS {
         let (mut first, mut second) = (Locker::new(kind, &path), Locker::new(kind, &path));
         assert_eq!(first.told("try"), "taken", "{kind}");
         assert_eq!(second.told("try"), "refused", "{kind}");
         assert_eq!(second.told("wait"), "waits");
-        until_somebody_waits(kernel, &path);
+        second.until_it_waits(call);
         // Kill -9: it says goodbye to nobody.
         drop(first);
         assert_eq!(second.says_now(), "taken", "{kind}");
         let mut third = Locker::new(kind, &path);
         assert_eq!(third.told("try"), "refused", "{kind}");
         assert_eq!(third.told("wait"), "waits");
-        until_somebody_waits(kernel, &path);
+        third.until_it_waits(call);
         assert_eq!(second.told("free"), "free");
         assert_eq!(third.says_now(), "taken", "{kind}");
     }

@@ -80,6 +80,26 @@ impl Machine {
         seen
     }
 
+    /// Returns the extended attributes of what has any, by path.
+    pub(crate) fn xattrs(&self) -> BTreeMap<String, BTreeMap<String, Vec<u8>>> {
+        let mut seen = BTreeMap::new();
+        let mut folders = vec![(ROOT, String::new())];
+        while let Some((folder, prefix)) = folders.pop() {
+            for entry in self.cache.read_folder(folder, 0, usize::MAX).unwrap() {
+                let path = format!("{prefix}{}", entry.name);
+                let names = self.cache.xattr_names(entry.ino).unwrap();
+                if !names.is_empty() {
+                    let value = |name: String| (name.clone(), self.cache.xattr(entry.ino, &name).unwrap());
+                    seen.insert(path.clone(), names.into_iter().map(value).collect());
+                }
+                if entry.kind == EntryKind::Folder {
+                    folders.push((entry.ino, format!("{path}/")));
+                }
+            }
+        }
+        seen
+    }
+
     /// Gives a file another name.
     pub(crate) fn link(&self, from: &str, to: &str) {
         let ((from, name), to) = (self.folder_of(from), self.folder_of(to));

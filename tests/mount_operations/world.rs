@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bayou::cache::Cache;
 use bayou::cache::listing::EntryKind;
@@ -17,6 +18,7 @@ use bayou::fs::invalidate::{self, InvalidationQueue};
 use bayou::fs::mount::{Detach, MountOptions};
 use bayou::fs::mountpoint::Mountpoint;
 use bayou::fs::serve::{self, Serving, SessionEnd};
+use bayou::os::clock::{Clock, SystemClock};
 use bayou::store::SharedStore;
 use bayou::store::folder::FolderStore;
 use bayou::store::recording::RecordingStore;
@@ -32,6 +34,14 @@ use super::paced_store::PacedStore;
 pub(crate) enum Step {
     Push,
     Pull,
+}
+
+/// Which of two machines.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Turn {
+    /// The one that has the mount.
+    Here,
+    There,
 }
 
 /// A file that is being read.
@@ -173,6 +183,27 @@ impl World {
         });
     }
 
+    /// Returns the other machine.
+    pub(crate) fn other(&self) -> &Machine {
+        &self.other
+    }
+
+    /// Has both machines push, one after the other, and see what came of it.
+    pub(crate) fn meet(&self, first: Turn) {
+        let (first, second) = match first {
+            Turn::Here => (&self.sync, &self.other.sync),
+            Turn::There => (&self.other.sync, &self.sync),
+        };
+        self.runtime.block_on(async {
+            first.push().await.unwrap();
+            second.push().await.unwrap();
+            for sync in [first, second] {
+                sync.pull().await.unwrap();
+            }
+            self.queue.announced().await;
+        });
+    }
+
     /// Makes one step of a sync, from its beginning to its end.
     pub(crate) fn sync_now(&self, step: Step) {
         let outcome = self.runtime.block_on(async {
@@ -207,6 +238,11 @@ impl World {
             self.other.sync.pull().await.unwrap();
             self.other.tree().await
         })
+    }
+
+    /// Returns the extended attributes that the other machine knew of when it was last asked what it sees.
+    pub(crate) fn xattrs_elsewhere(&self) -> BTreeMap<String, BTreeMap<String, Vec<u8>>> {
+        self.other.xattrs()
     }
 
     /// Returns how often bytes of files were asked for since the last publication.
@@ -251,8 +287,21 @@ impl Drop for World {
         if let Some((serving, mut end)) = self.serving.take() {
             serving.unmount(Detach::Now).unwrap();
             if !std::thread::panicking() {
-                self.runtime.block_on(end.wait()).unwrap();
+                self.runtime.block_on(async {
+                    tokio::select! {
+                        biased;
+                        ended = end.wait() => ended.unwrap(),
+                        () = is_seen_elsewhere(&serving) => {}
+                    }
+                });
             }
         }
+    }
+}
+
+/// Returns when somebody who has copied the mount into a namespace of their own goes on with it.
+async fn is_seen_elsewhere(serving: &Serving) {
+    while serving.seen_elsewhere().unwrap().is_empty() {
+        SystemClock.sleep(Duration::from_millis(20)).await;
     }
 }

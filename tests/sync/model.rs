@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bayou::cache::ROOT;
+use bayou::cache::attributes::XattrMode;
 use bayou::cache::rename::Replace;
 use bayou::sync::SyncReport;
 use bayou_test_server::{Action, Fault, Op, Options, Refusal};
@@ -124,6 +125,17 @@ async fn change(machine: usize, peer: &Peer, dice: &mut Dice, ledger: &mut Ledge
             }
             peer.exchange(path, other);
         }
+        8 if before.is_some() => {
+            let (name, value) = (["user.a", "user.b"][dice.roll(2)], dice.roll(100) as u8);
+            ledger.note(format!("{machine} gives {path} {name} = {value}"));
+            let ino = peer.ino(path);
+            if dice.roll(3) > 0 {
+                peer.cache.set_xattr(ino, name, &[value], XattrMode::Any).unwrap();
+            } else {
+                // It may not have it.
+                drop(peer.cache.remove_xattr(ino, name));
+            }
+        }
         7 if before.is_some() => {
             ledger.note(format!("{machine} chmods {path}"));
             peer.chmod(path, 0o600 + dice.roll(8) as u32);
@@ -226,6 +238,16 @@ async fn contents(world: &World, peer: &Peer, log: &[String]) -> BTreeMap<String
     found
 }
 
+/// Returns the extended attributes of these files.
+fn xattrs<'a>(peer: &Peer, paths: impl Iterator<Item = &'a String>) -> Vec<(String, String, Vec<u8>)> {
+    let of = |path: &'a String| {
+        let ino = peer.ino(path);
+        let names = peer.cache.xattr_names(ino).unwrap().into_iter();
+        names.map(move |name| (path.clone(), name.clone(), peer.cache.xattr(ino, &name).unwrap()))
+    };
+    paths.flat_map(of).collect()
+}
+
 /// Who else works on the bucket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Company {
@@ -273,7 +295,9 @@ async fn play(world: World, seed: u64, company: Company) {
         contents(&world, machine.peer(), &log).await;
     }
     converge(&world, &machines, &log).await;
-    let truth = contents(&world, &world.peer().await, &log).await;
+    let fresh = world.peer().await;
+    let truth = contents(&world, &fresh, &log).await;
+    let given = xattrs(&fresh, truth.keys());
     let kept: BTreeSet<&String> = truth.values().collect();
     for (content, note) in &ledger.live {
         assert!(kept.contains(content), "{content} is lost: {note}. There is {truth:?}\n{}", story());
@@ -285,6 +309,7 @@ async fn play(world: World, seed: u64, company: Company) {
             "machine {n} sees something else\n{}",
             story()
         );
+        assert_eq!(xattrs(machine.peer(), truth.keys()), given, "machine {n}\n{}", story());
         assert_eq!(machine.peer().pending(), [""; 0], "machine {n}\n{}", story());
         assert!(machine.peer().push().await.settled, "machine {n} does not settle\n{}", story());
     }
