@@ -3,6 +3,7 @@
 //! A program runs on every kill with what was acknowledged to it. `scripts/crash N SEED` runs
 //! many cycles; the test alone runs a few.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
@@ -45,19 +46,29 @@ struct Tally {
     /// Names that were compared with a mount that has an empty cache, and how often.
     compared_afresh: usize,
     fresh_machines: usize,
+    /// How long each part of the cycles took.
+    spent: BTreeMap<&'static str, Duration>,
 }
 
 impl Tally {
     fn line(&self, seed: u64, actors: &[Actor], took: Duration) -> String {
         let calls: usize = actors.iter().map(|actor| actor.acknowledged).sum();
         let fsyncs: usize = actors.iter().map(|actor| actor.fsyncs).sum();
-        let Self { kills, at_a_step, dirty, compared, compared_afresh, fresh_machines } = self;
+        let Self { kills, at_a_step, dirty, compared, compared_afresh, fresh_machines, .. } = self;
         format!(
             "Tally: seed {seed}, {kills} kills ({at_a_step} at a step, {dirty} with dirty data) in {} s, \
              {calls} acknowledged calls, {fsyncs} fsyncs; compared {compared} names after a kill and \
              {compared_afresh} on {fresh_machines} fresh machines: nothing was lost",
             took.as_secs()
         )
+    }
+
+    /// Says how long a cycle took, and what of that each part.
+    fn pace(&self, took: Duration) -> String {
+        let each = |time: Duration| format!("{} ms", time.as_millis() / self.kills.max(1) as u128);
+        let parts: Vec<String> =
+            self.spent.iter().map(|(part, time)| format!("{part} {}", each(*time))).collect();
+        format!("A cycle took {}: {}", each(took), parts.join(", "))
     }
 }
 
@@ -78,6 +89,7 @@ fn nothing_is_lost_whenever_the_mount_is_killed() {
     }
     life.verify();
     let took = SystemClock.instant().duration_since(began);
+    eprintln!("{}", life.tally.pace(took));
     eprintln!("{}", life.tally.line(seed, &life.actors, took));
     assert!(life.tally.dirty * 2 > cycles, "Too seldom was there anything to lose: {:?}", life.tally);
 }
@@ -119,23 +131,34 @@ impl Life {
         }
     }
 
+    /// Does a part of a cycle, and notes how long it takes.
+    fn timed<T>(&mut self, part: &'static str, work: impl FnOnce(&mut Self) -> T) -> T {
+        let began = SystemClock.instant();
+        let done = work(self);
+        *self.tally.spent.entry(part).or_default() += SystemClock.instant().duration_since(began);
+        done
+    }
+
     /// Mounts, checks what is there, works, is killed, and checks the bucket.
     fn run_cycle(&mut self) {
         let crash_at = self.dice.once_in(2).then(|| self.some_step());
         eprintln!("cycle {}: {}", self.cycle, crash_at.as_deref().unwrap_or("any moment"));
-        let started = self.start(crash_at);
+        let started = self.timed("mounting", |life| life.start(crash_at));
         let mut at_a_step = started.is_none();
         if let Some(mut daemon) = started {
-            at_a_step = !self.check_mount() || self.work(&mut daemon);
-            daemon.kill();
+            at_a_step = !self.timed("reading all", Self::check_mount)
+                || self.timed("working", |life| life.work(&mut daemon));
+            self.timed("killing", |_| daemon.kill());
         }
-        let actors: Vec<&mut Actor> = self.actors.iter_mut().collect();
-        let dirty = check::bucket_after_crash(&self.place, &self.cache, &actors);
+        let dirty = self.timed("reading the bucket", |life| {
+            let actors: Vec<&mut Actor> = life.actors.iter_mut().collect();
+            check::bucket_after_crash(&life.place, &life.cache, &actors)
+        });
         self.tally.kills += 1;
         self.tally.at_a_step += usize::from(at_a_step);
         self.tally.dirty += usize::from(dirty);
         if (self.cycle + 1).is_multiple_of(BETWEEN_COMPARISONS) {
-            self.verify();
+            self.timed("comparing afresh", Self::verify);
         }
         self.place.forget_logs();
     }
