@@ -17,6 +17,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use super::SyncService;
 use super::discover::Publish;
 use super::error::{Result, SyncError};
+use super::guarded::Round;
 use super::index::{Fence, Layout, RemoteIndex};
 use super::lock::Held;
 use crate::cache::rows::{Path, Remote, Tombstone};
@@ -104,7 +105,7 @@ impl SyncService {
         let outcome =
             self.commit_group(&mut held, &lock, group.iter().flat_map(|(changes, _)| changes)).await;
         *self.committer.last.lock() = Some(self.clock.instant());
-        self.note_outcome(&outcome);
+        self.note_outcome(Round::Flush, &outcome);
         for (_, waiter) in group {
             // A waiter that gave up does not need the answer.
             waiter.send(outcome.clone()).ok();

@@ -36,14 +36,22 @@ impl fmt::Display for Round {
     }
 }
 
-/// The rounds of which the last one panicked, with what is to be said of that.
+/// The rounds of which the last one went wrong in one way, with what is to be said of that.
 #[derive(Debug, Default)]
-pub(super) struct Panics(Mutex<BTreeMap<Round, String>>);
+pub(super) struct Troubles(Mutex<BTreeMap<Round, String>>);
 
-impl Panics {
+impl Troubles {
     /// Returns the gravest.
-    pub(super) fn last_error(&self) -> Option<String> {
+    pub(super) fn gravest(&self) -> Option<String> {
         self.0.lock().values().next().cloned()
+    }
+
+    pub(super) fn note(&self, round: Round, trouble: String) {
+        self.0.lock().insert(round, trouble);
+    }
+
+    pub(super) fn forget(&self, round: Round) {
+        self.0.lock().remove(&round);
     }
 }
 
@@ -60,7 +68,7 @@ impl SyncService {
             }
         };
         if outcome.is_ok() {
-            self.panics.0.lock().remove(&round);
+            self.panics.forget(round);
         }
         outcome
     }
@@ -68,7 +76,7 @@ impl SyncService {
     async fn after_panic(&self, round: Round, message: String) -> SyncError {
         let panicked = SyncError::Panicked { round, message };
         tracing::error!(error = %panicked, "It is begun anew");
-        self.panics.0.lock().insert(round, panicked.to_string());
+        self.panics.note(round, panicked.to_string());
         if let Err(failed) = self.take_over_anew().await {
             tracing::error!(error = super::describe(&failed), "What was pulled could not be forgotten");
         }

@@ -51,6 +51,7 @@ pub mod upload_parts;
 pub use error::{Result, SyncError};
 
 use commit::Committer;
+use guarded::Round;
 use index::{Layout, RemoteIndex, Sighting};
 use key_locks::KeyLocks;
 use lingering::Lingering;
@@ -125,7 +126,7 @@ impl SyncReport {
 pub struct Health {
     /// When the index was last seen, by this machine's clock.
     pub last_pull: Option<Timestamp>,
-    /// The last failure, until something succeeds; a panic until what it ended succeeds.
+    /// What went wrong, until that succeeds: a panic, else a push, else a pull that failed.
     pub last_error: Option<String>,
     /// Since when the bucket has not been reached.
     pub offline_since: Option<Timestamp>,
@@ -148,7 +149,8 @@ pub struct SyncService {
     /// The index as it is in the bucket as far as we know. Pulls and commits hold it.
     index: tokio::sync::Mutex<Option<RemoteIndex>>,
     health: Mutex<Health>,
-    panics: guarded::Panics,
+    panics: guarded::Troubles,
+    failures: guarded::Troubles,
     lingering: Lingering,
     /// Whether keys of the index are not shown because something stands in their way.
     shadowed: AtomicBool,
@@ -187,7 +189,8 @@ impl SyncService {
             committer: Committer::default(),
             index: tokio::sync::Mutex::new(None),
             health: Mutex::new(health),
-            panics: guarded::Panics::default(),
+            panics: guarded::Troubles::default(),
+            failures: guarded::Troubles::default(),
             lingering: Lingering::default(),
             shadowed: AtomicBool::new(false),
             unpublished: AtomicBool::new(false),
@@ -211,7 +214,7 @@ impl SyncService {
     /// Returns how the last exchanges went.
     pub fn health(&self) -> Health {
         let health = self.health.lock().clone();
-        Health { last_error: self.panics.last_error().or(health.last_error), ..health }
+        Health { last_error: self.panics.gravest().or_else(|| self.failures.gravest()), ..health }
     }
 
     /// Returns what the first pull of this session brought.
@@ -243,12 +246,12 @@ impl SyncService {
         }
     }
 
-    fn note_outcome<T>(&self, outcome: &Result<T>) {
+    fn note_outcome<T>(&self, round: Round, outcome: &Result<T>) {
         let now = Timestamp::from(self.clock.now());
         let mut health = self.health.lock();
         match outcome {
             Ok(_) => {
-                health.last_error = None;
+                self.failures.forget(round);
                 health.offline_since = None;
             }
             Err(failed) => {
@@ -256,7 +259,7 @@ impl SyncService {
                 if unreachable {
                     health.offline_since.get_or_insert(now);
                 }
-                health.last_error = Some(describe(failed));
+                self.failures.note(round, describe(failed));
             }
         }
     }

@@ -6,6 +6,7 @@
 
 use super::discover::{Publish, discover};
 use super::error::{Result, SyncError};
+use super::guarded::Round;
 use super::index::{self, Admitted, Changed, Fetched, Layout, RemoteIndex, Sighting, Wanted};
 use super::scope::Scope;
 use super::{META_EVERY, SHARDS_EVERY, SyncReport, SyncService};
@@ -21,7 +22,7 @@ impl SyncService {
     /// Pulls what others published.
     pub async fn pull(&self) -> Result<SyncReport> {
         let outcome = self.try_pull().await;
-        self.note_outcome(&outcome);
+        self.note_outcome(Round::Refresh, &outcome);
         if outcome.is_ok() {
             self.health.lock().last_pull = Some(Timestamp::from(self.clock.now()));
         }
@@ -31,7 +32,7 @@ impl SyncService {
     /// Finds out how the index is laid out and pulls: the first thing a session does.
     pub async fn start(&self) -> Result<SyncReport> {
         let outcome = self.try_start().await;
-        self.note_outcome(&outcome);
+        self.note_outcome(Round::Refresh, &outcome);
         let report = outcome?;
         self.health.lock().last_pull = Some(Timestamp::from(self.clock.now()));
         *self.started.lock() = report.clone();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::conflict::Resolution;
 use super::deletion::Removal;
 use super::error::{Result, SyncError};
+use super::guarded::Round;
 use super::key_locks::KeyGuard;
 use super::lock::Held;
 use super::upload::{Judged, Prepared, Ready};
@@ -175,7 +176,7 @@ impl SyncService {
 
     async fn is_clean(&self) -> Result<bool> {
         let up_to_date = self.is_up_to_date().await;
-        self.note_outcome(&up_to_date);
+        self.note_outcome(Round::Refresh, &up_to_date);
         let applied = self.cache.applied_fingerprint();
         Ok(up_to_date? && applied.is_some_and(|applied| self.cache.watermark().is_clean_at(&applied)))
     }
@@ -202,7 +203,7 @@ impl SyncService {
 
     /// Notes how a push went; without the right to write there is no use in going on.
     pub(super) fn note_push<T>(&self, outcome: &Result<T>) {
-        self.note_outcome(outcome);
+        self.note_outcome(Round::Flush, outcome);
         if outcome.as_ref().is_err_and(|failed| failed.store_kind() == Some(ErrorKind::Denied)) {
             let reason = "the credentials may not write to the bucket; what is dirty is kept";
             self.cache.make_read_only(reason);

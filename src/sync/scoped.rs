@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use super::capabilities::SyncCapabilities;
 use super::error::Result;
+use super::guarded::Round;
 use super::index::RemoteIndex;
 use super::push::Busy;
 use super::scope::Scope;
@@ -25,7 +26,7 @@ impl SyncService {
             return self.pull().await;
         }
         let outcome = self.try_pull_within(scope).await;
-        self.note_outcome(&outcome);
+        self.note_outcome(Round::Refresh, &outcome);
         match outcome? {
             Some(report) => Ok(report),
             // There is no index to take a part of.

@@ -52,6 +52,24 @@ async fn an_upload_that_fails_is_an_error_of_fsync_and_the_file_stays_dirty() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_of_a_push_is_told_until_a_push_succeeds_whatever_pulls_do() {
+    let world = World::s3().await;
+    let peer = world.peer().await;
+    peer.write("f", "1");
+    let refused = Action::Refuse(Refusal::new(500, "InternalError"));
+    let fault = world.server().fault(Fault::on(Op::PutObject, refused).key("f"));
+    peer.fsync("f").await.unwrap_err();
+    peer.sync.pull().await.unwrap();
+    let health = peer.sync.health();
+    let told = health.last_error.unwrap_or_default();
+    assert!(told.contains("500"), "{told:?}");
+    assert!(health.offline_since.is_none(), "the bucket answered");
+    fault.remove();
+    peer.fsync("f").await.unwrap();
+    assert!(peer.sync.health().last_error.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_others_put_under_a_removed_name_is_shown_though_our_upload_of_it_had_no_answer() {
     let sharded = World::s3().await;
     sharded.put_fixture("bucket-v2").await;
