@@ -37,6 +37,9 @@ impl Hydrator {
             self.cache.note_name_missing(path);
             return Err(failed_at(path, failed));
         };
+        if self.cache.take_own_upload(ino, path, &meta)? {
+            return Ok(());
+        }
         self.adopt_as(ino, path, meta.size, meta.version, meta.modified)
     }
 

@@ -96,6 +96,12 @@ impl Content {
         self.state.lock()
     }
 
+    /// Returns what is known of it.
+    #[cfg(test)]
+    pub(super) fn into_state(self) -> ContentState {
+        self.state.into_inner()
+    }
+
     /// Returns where the content file is.
     pub fn path(&self) -> &FsPath {
         &self.path

@@ -106,6 +106,7 @@ impl Names {
             RowOp::NoInode(_)
             | RowOp::Content(..)
             | RowOp::Extent(..)
+            | RowOp::Changed(..)
             | RowOp::NoContent(_)
             | RowOp::Setting(..) => return None,
         })

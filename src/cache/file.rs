@@ -113,15 +113,16 @@ impl Cache {
             return Ok(());
         }
         self.make_room(bytes.len() as u64)?;
-        self.change_content(ino, offset, |state, token, path| state.write(token, path, offset, bytes))
+        let range = offset..offset + bytes.len() as u64;
+        self.change_content(ino, &range, |state, token, path| state.write(token, path, offset, bytes))
     }
 
-    /// Changes bytes of a file from `offset` on, as soon as nobody else is at its content; the
-    /// change says which became present.
+    /// Changes a range of a file as soon as nobody else is at its content; the change says which
+    /// bytes became present.
     pub(super) fn change_content(
         &self,
         ino: Ino,
-        offset: u64,
+        range: &Range<u64>,
         mut change: impl FnMut(&mut ContentState, &ChangeToken, &FsPath) -> Result<Option<Range<u64>>>,
     ) -> Result<()> {
         for _ in 0..MOST_TRIES {
@@ -129,7 +130,7 @@ impl Cache {
             let token = self.token_for(ino)?;
             let content = self.content_of(ino)?;
             let mut state = content.lock();
-            if !self.still_changes(ino, &content, &mut state, offset)? {
+            if !self.still_changes(ino, &content, &mut state, range)? {
                 continue;
             }
             let written = change(&mut state, &token, content.path());
@@ -157,8 +158,8 @@ impl Cache {
             let token = self.token_for(ino)?;
             let content = self.content_of(ino)?;
             let mut state = content.lock();
-            let cut_at = size.min(state.len);
-            if !self.still_changes(ino, &content, &mut state, cut_at)? {
+            let cut = size.min(state.len)..u64::MAX;
+            if !self.still_changes(ino, &content, &mut state, &cut)? {
                 continue;
             }
             let cut = state.truncate(&token, content.path(), size);
@@ -207,9 +208,9 @@ impl Cache {
         ino: Ino,
         content: &Arc<Content>,
         state: &mut ContentState,
-        offset: u64,
+        range: &Range<u64>,
     ) -> Result<bool> {
-        match self.note_changing(ino, content, state, offset) {
+        match self.note_changing(ino, content, state, range) {
             Err(_) if content.is_dropped() => Ok(false),
             noted => noted,
         }
@@ -222,14 +223,14 @@ impl Cache {
         ino: Ino,
         content: &Arc<Content>,
         state: &mut ContentState,
-        offset: u64,
+        range: &Range<u64>,
     ) -> Result<bool> {
         let now = self.now_nanos();
         let first = first_change(&self.names.read(), ino)?;
         if let Some((path, base)) = first.clone() {
             content.stamp_first(state, &self.origin(path, base, !state.is_complete()))?;
         }
-        let durably = state.overwrites_durable(offset);
+        let durably = state.overwrites_durable(range.start);
         let mut names = self.names.write();
         let inode = names.inode(ino)?;
         if inode.content.as_ref() != Some(&content.id) || inode.taken_path.is_some() {
@@ -240,10 +241,14 @@ impl Cache {
             let mut changed = inode.clone();
             changed.stamp.content += 1;
             group.push(RowOp::Inode(ino, Box::new(changed)));
+            state.is_all_unchanged(inode);
         }
-        if durably {
-            state.row.overwriting = true;
+        let spoiled = state.spoil_unchanged(range);
+        state.row.overwriting |= durably;
+        if durably || (first.is_some() && spoiled.is_some()) {
             group.push(RowOp::Content(content.id.clone(), Box::new(state.row.clone())));
+        } else if let Some(spoiled) = spoiled {
+            group.push(RowOp::Changed(content.id.clone(), spoiled.start, spoiled.end));
         }
         self.commit(&mut names, group)?;
         names.touch(ino, now, self.now());

@@ -20,6 +20,7 @@ use super::error::{CacheError, Result};
 use super::hydrate::{Hydrator, Piece};
 use super::ranges::RangeSet;
 use super::rows::{ContentRow, Ino, Stamp};
+use super::unchanged::SameAs;
 use crate::model::content_hash::ContentHash;
 
 /// How many bytes of a file are hashed, or copied, at once.
@@ -35,6 +36,8 @@ pub struct UploadSource {
     pub stamp: Stamp,
     /// Its length in bytes.
     pub len: u64,
+    /// Which of its bytes the bucket has already.
+    pub same: Option<SameAs>,
     ino: Ino,
     /// What is absent from the file.
     gaps: Vec<Range<u64>>,
@@ -43,11 +46,21 @@ pub struct UploadSource {
 }
 
 impl UploadSource {
+    /// Returns whose bytes they are.
+    pub fn ino(&self) -> Ino {
+        self.ino
+    }
+
     /// Reads a range of the file, zeros where it is absent; fails if it is not all there any more.
     fn read(&self, range: &Range<u64>) -> Result<BytesMut> {
         let mut bytes = BytesMut::zeroed((range.end - range.start) as usize);
         self.file.read_exact_at(&mut bytes, range.start).map_err(CacheError::io("Reading", &self.path))?;
         Ok(bytes)
+    }
+
+    /// Returns how many bytes of a range are absent.
+    pub fn absent_bytes(&self, range: &Range<u64>) -> u64 {
+        self.absent(range).map(|gap| gap.end - gap.start).sum()
     }
 
     /// Returns which parts of a range are absent.
@@ -123,8 +136,8 @@ impl Cache {
         let mut state = content.lock();
         let file = state.file(content.path())?;
         let stamp = self.stamp_with(ino, &content)?;
-        let gaps = state.missing(0..state.len);
-        Ok(UploadSource { stamp, len: state.len, ino, gaps, file, path: content.path().to_owned() })
+        let (gaps, same) = (state.missing(0..state.len), self.same_as(ino, &state));
+        Ok(UploadSource { stamp, len: state.len, same, ino, gaps, file, path: content.path().to_owned() })
     }
 
     /// Returns a private copy of a file's content at this moment; it is gone when dropped.
@@ -136,10 +149,10 @@ impl Cache {
         let live = state.file(content.path())?;
         let file = Arc::new(copy_present(&state, &live, &path).map_err(failed)?);
         let stamp = self.stamp_with(ino, &content)?;
-        let (len, gaps) = (state.len, state.missing(0..state.len));
+        let (len, gaps, same) = (state.len, state.missing(0..state.len), self.same_as(ino, &state));
         drop(state);
         std::fs::remove_file(&path).map_err(failed)?;
-        Ok(UploadSource { stamp, len, ino, gaps, file, path })
+        Ok(UploadSource { stamp, len, same, ino, gaps, file, path })
     }
 
     /// Returns how many bytes of a file are absent.
@@ -165,6 +178,7 @@ impl Cache {
             fill_limit: 0,
             present: RangeSet::default(),
             durable_present: RangeSet::default(),
+            unchanged: None,
             ..state.row.clone()
         };
         state.unnoted = true;

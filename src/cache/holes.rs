@@ -52,9 +52,7 @@ impl Cache {
         }
         let within = range.start.min(size)..range.end.min(size);
         if matches!(what, Fallocate::Zero | Fallocate::ZeroAndGrow) && !within.is_empty() {
-            self.change_content(ino, within.start, |state, token, path| {
-                state.zero(token, path, within.clone())
-            })?;
+            self.change_content(ino, &within, |state, token, path| state.zero(token, path, within.clone()))?;
         }
         let grows = matches!(what, Fallocate::Allocate | Fallocate::ZeroAndGrow) && range.end > size;
         if grows { self.truncate(ino, range.end) } else { Ok(()) }

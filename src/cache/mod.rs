@@ -65,6 +65,7 @@ pub mod theirs;
 mod tombstones;
 pub mod traffic;
 pub mod tree;
+pub mod unchanged;
 pub mod unnamed;
 mod walk;
 pub mod watermark;

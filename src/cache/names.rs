@@ -129,7 +129,8 @@ impl Names {
                 self.tombstones.remove(&path);
                 self.refresh_pending(&path, now);
             }
-            RowOp::Content(..) | RowOp::Extent(..) | RowOp::NoContent(..) | RowOp::Setting(..) => {}
+            RowOp::Content(..) | RowOp::Extent(..) | RowOp::Changed(..) => {}
+            RowOp::NoContent(..) | RowOp::Setting(..) => {}
         }
     }
 

@@ -226,17 +226,24 @@ impl Cache {
 
     /// Notes what an upload of `ino` put into the bucket, whatever the name means by now.
     pub fn note_uploaded(&self, path: &Path, ino: Ino, nonce: &Nonce, uploaded: Uploaded) -> Result<()> {
+        let content = self.content_if_any(ino);
+        let mut state = content.as_ref().map(|content| content.lock());
         let mut names = self.names.write();
         let mine = |uploading: &Option<Uploading>| uploading.as_ref().is_some_and(|u| u.nonce == *nonce);
         if let Some(name) = names.name(path).filter(|name| mine(&name.uploading)) {
             let mut noted = name.clone();
             let same_file = noted.uploading.take().is_some_and(|uploading| uploading.ino == ino);
             noted.base = Some(uploaded.remote.clone());
-            noted.uploaded = Some(match same_file && noted.ino == ino {
-                true => uploaded,
-                false => Uploaded::by_another(uploaded.remote),
+            let mut group = Vec::new();
+            noted.uploaded = Some(if same_file && noted.ino == ino {
+                let held = content.as_deref().zip(state.as_deref_mut());
+                group = Self::follow_upload(&names, (path, ino), &uploaded.remote, held);
+                uploaded
+            } else {
+                Uploaded::by_another(uploaded.remote)
             });
-            self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(noted))])?;
+            group.push(RowOp::Name(Path::clone(path), Box::new(noted)));
+            self.commit(&mut names, group)?;
         } else if let Some(tombstone) = names.tombstone(path).filter(|t| mine(&t.uploading)) {
             let mut noted = tombstone.clone();
             noted.uploading = None;
@@ -295,7 +302,7 @@ impl Cache {
     ) -> Result<()> {
         // Held throughout: nobody changes the content while its mark is taken away.
         let content = self.content_if_any(ino);
-        let _unchanging = content.as_ref().map(|content| content.lock());
+        let mut state = content.as_ref().map(|content| content.lock());
         let mut names = self.names.write();
         let still = names.name(path).is_some_and(|name| name.ino == ino);
         if !still {
@@ -317,17 +324,24 @@ impl Cache {
         noted.record_left = false;
         let mut pushed = inode.clone();
         let whole = pushed.stamp.content == stamp.content;
+        let mut group = Vec::new();
         if let Some(remote) = remote
             && (whole || pushed.source.as_ref().is_some_and(|source| *source.key != **path))
         {
-            pushed.source = Some(Source { key: Path::clone(path), remote, at: stamp.content });
+            let object = Source { key: Path::clone(path), remote, at: stamp.content };
+            if let (Some(content), Some(state), Some(old)) = (&content, &mut state, &pushed.source)
+                && state.unchanged_from(old, &object)
+            {
+                group.push(RowOp::Content(content.id.clone(), Box::new(state.row.clone())));
+            }
+            pushed.source = Some(object);
         }
         if let Some(content) = content.as_ref().filter(|_| whole) {
             content.unstamp()?;
             reached(Step::ContentUnmarked);
         }
-        let group =
-            vec![RowOp::Inode(ino, Box::new(pushed)), RowOp::Name(Path::clone(path), Box::new(noted))];
+        group.push(RowOp::Inode(ino, Box::new(pushed)));
+        group.push(RowOp::Name(Path::clone(path), Box::new(noted)));
         self.commit(&mut names, group)?;
         drop(names);
         self.show_again(overtaken)

@@ -31,6 +31,32 @@ impl RangeSet {
         self.0.splice(first..last, [(start, end)]);
     }
 
+    /// Removes a range.
+    pub fn remove(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let first = self.0.partition_point(|&(_, end)| end <= range.start);
+        let last = self.0.partition_point(|&(start, _)| start < range.end);
+        if first >= last {
+            return;
+        }
+        let (start, end) = (self.0[first].0, self.0[last - 1].1);
+        let rest = [(start, range.start), (range.end, end)].into_iter().filter(|r| r.0 < r.1);
+        self.0.splice(first..last, rest);
+    }
+
+    /// Removes the smallest ranges until there are `most` or fewer.
+    pub fn keep_largest(&mut self, most: usize) {
+        if self.0.len() > most {
+            let mut sizes: Vec<u64> = self.0.iter().map(|r| r.1 - r.0).collect();
+            // Half of them, so that it is done seldom.
+            let (_, least, _) = sizes.select_nth_unstable_by(most / 2, |a, b| b.cmp(a));
+            let least = *least;
+            self.0.retain(|r| r.1 - r.0 > least);
+        }
+    }
+
     /// Removes all bytes from `start` on.
     pub fn cut_from(&mut self, start: u64) {
         self.0.retain(|r| r.0 < start);
@@ -62,6 +88,17 @@ impl RangeSet {
     /// Returns whether every byte of `range` is in the set.
     pub fn covers(&self, range: Range<u64>) -> bool {
         range.is_empty() || self.missing(range).is_empty()
+    }
+
+    /// Returns whether any byte of `range` is in the set.
+    pub fn meets(&self, range: &Range<u64>) -> bool {
+        let first = self.0.partition_point(|&(_, end)| end <= range.start);
+        !range.is_empty() && self.0.get(first).is_some_and(|&(start, _)| start < range.end)
+    }
+
+    /// Returns the ranges, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Range<u64>> {
+        self.0.iter().map(|&(start, end)| start..end)
     }
 
     /// Returns the number of bytes in the set.
@@ -105,20 +142,42 @@ mod tests {
         assert_eq!(set.missing(15..35), vec![20..30]);
     }
 
+    #[test]
+    fn the_largest_ranges_are_kept() {
+        let mut set = RangeSet::default();
+        for n in 0..10 {
+            set.insert(n * 100..n * 100 + n + 1);
+        }
+        set.keep_largest(10);
+        assert_eq!(set.iter().count(), 10);
+        set.keep_largest(8);
+        assert_eq!(set.iter().collect::<Vec<_>>(), vec![600..607, 700..708, 800..809, 900..910]);
+    }
+
     proptest! {
         #[test]
-        fn behaves_like_a_set_of_bytes(ops in proptest::collection::vec((0u64..64, 0u64..20, any::<bool>()), 0..40)) {
+        fn behaves_like_a_set_of_bytes(ops in proptest::collection::vec((0u64..64, 0u64..20, 0..3), 0..40)) {
             let mut set = RangeSet::default();
             let mut model = [false; 96];
-            for (start, len, cut) in ops {
-                if cut {
-                    set.cut_from(start);
-                    model[start as usize..].fill(false);
-                } else {
-                    set.insert(start..start + len);
-                    model[start as usize..(start + len) as usize].fill(true);
+            for (start, len, what) in ops {
+                let range = start as usize..(start + len) as usize;
+                prop_assert_eq!(set.meets(&(start..start + len)), model[range.clone()].contains(&true));
+                match what {
+                    0 => {
+                        set.cut_from(start);
+                        model[start as usize..].fill(false);
+                    }
+                    1 => {
+                        set.remove(start..start + len);
+                        model[range].fill(false);
+                    }
+                    _ => {
+                        set.insert(start..start + len);
+                        model[range].fill(true);
+                    }
                 }
             }
+            prop_assert!(set.iter().all(|range| !range.is_empty()));
             let missing: Vec<u64> = set.missing(0..96).into_iter().flatten().collect();
             let expected: Vec<u64> = (0..96).filter(|&i| !model[i as usize]).collect();
             prop_assert_eq!(missing, expected);

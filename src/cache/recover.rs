@@ -155,6 +155,8 @@ impl Cache {
 
     fn recover_after_power_cut(&self, path: &Path, ino: Ino, content: &Content) -> Result<()> {
         let mut state = content.lock();
+        // The last notes of what was about to change may be lost.
+        state.forget_unchanged();
         match after_power_cut(&state.row, state.len) {
             AfterPowerCut::Whole => {}
             AfterPowerCut::CutTo(len) => {
@@ -163,6 +165,7 @@ impl Cache {
             }
             AfterPowerCut::Uncertain => {
                 tracing::warn!(%path, "The power failed while this file was written: it is kept beside its name");
+                self.note_presence(content, &mut state, None)?;
                 drop(state);
                 return self.set_aside(path, ino, content);
             }
@@ -179,6 +182,7 @@ impl Cache {
     /// lost.
     fn recover_unnoted(&self, path: &Path, ino: Ino, content: &Content, origin: Origin) -> Result<()> {
         tracing::warn!(%path, "A changed file was found again by its content file");
+        content.lock().forget_unchanged();
         if origin.partial {
             // Which of its bytes are real is lost: those that were never there are zeros.
             let mut state = content.lock();
@@ -188,6 +192,7 @@ impl Cache {
             drop(state);
             return self.set_aside(path, ino, content);
         }
+        self.note_presence(content, &mut content.lock(), None)?;
         {
             let mut names = self.names.write();
             let name = Name { base: origin.base, ..names.at(path)?.0.clone() };

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 pub use super::kind::Kind;
 use super::ranges::RangeSet;
-use crate::store::{Nonce, UploadId, Version};
+use super::unchanged::Unchanged;
+use crate::model::timestamp::Timestamp;
+use crate::store::{Nonce, ObjectMeta, UploadId, Version};
 
 /// The number of an inode; never reused, kept over remounts.
 pub type Ino = u64;
@@ -47,6 +49,12 @@ pub struct Remote {
 }
 
 impl Remote {
+    /// Returns what the bucket says of an object.
+    pub fn of_object(meta: &ObjectMeta) -> Self {
+        let modified = Timestamp::from(meta.modified).to_string();
+        Self { size: meta.size, modified, sha256: None, version: Some(meta.version.clone()) }
+    }
+
     /// Returns whether both mean the same bytes, as far as can be told: by version where both
     /// have one, else by hash where both have one, else by size and time.
     pub fn is_same_as(&self, other: &Remote) -> bool {
@@ -313,6 +321,9 @@ pub struct ContentRow {
     /// Whether bytes below `durable_len` may have changed since the last durable point.
     #[serde(default, skip_serializing_if = "is_false")]
     pub overwriting: bool,
+    /// What is known not to have changed since the file was an object's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchanged: Option<Unchanged>,
 }
 
 /// One change of the catalog, as an image of the row.
@@ -334,6 +345,8 @@ pub enum RowOp {
     Content(ContentId, Box<ContentRow>),
     /// These bytes of a content file are there now.
     Extent(ContentId, u64, u64),
+    /// These bytes of a content file are about to be changed.
+    Changed(ContentId, u64, u64),
     /// The content file is gone.
     NoContent(ContentId),
     /// A setting of the whole cache.
@@ -368,6 +381,10 @@ impl Rows {
             RowOp::Content(id, row) => drop(self.contents.insert(id, *row)),
             RowOp::Extent(id, start, end) => {
                 self.contents.entry(id).or_default().present.insert(start..end);
+            }
+            RowOp::Changed(id, start, end) => {
+                let row = self.contents.get_mut(&id).and_then(|row| row.unchanged.as_mut());
+                row.into_iter().for_each(|unchanged| unchanged.remove(start..end));
             }
             RowOp::NoContent(id) => drop(self.contents.remove(&id)),
             RowOp::Setting(name, value) => drop(self.settings.insert(name, value)),

@@ -127,7 +127,7 @@ pub(super) fn write_row(database: &Connection, op: RowOp) -> rusqlite::Result<()
         RowOp::Content(id, row) => {
             run(database, "INSERT OR REPLACE INTO contents VALUES (?1, ?2)", params![&*id.0, json(&row)?])
         }
-        RowOp::Extent(id, start, end) => write_extent(database, &id, start, end),
+        RowOp::Extent(ref id, ..) | RowOp::Changed(ref id, ..) => write_ranges(database, &id.clone(), op),
         RowOp::NoContent(id) => run(database, "DELETE FROM contents WHERE id = ?1", params![&*id.0]),
         RowOp::Setting(name, value) => {
             run(database, "INSERT OR REPLACE INTO settings VALUES (?1, ?2)", params![name, value])
@@ -135,13 +135,13 @@ pub(super) fn write_row(database: &Connection, op: RowOp) -> rusqlite::Result<()
     }
 }
 
-fn write_extent(database: &Connection, id: &ContentId, start: u64, end: u64) -> rusqlite::Result<()> {
+fn write_ranges(database: &Connection, id: &ContentId, op: RowOp) -> rusqlite::Result<()> {
     let mut rows = Rows::default();
     each(database, &format!("SELECT id, row FROM contents WHERE id = '{}'", id.0), |key: String, row| {
         rows.contents.insert(ContentId(key.into()), row);
     })?;
-    rows.apply(RowOp::Extent(id.clone(), start, end));
-    let row = rows.contents.remove(id).unwrap_or_default();
+    rows.apply(op);
+    let Some(row) = rows.contents.remove(id) else { return Ok(()) };
     run(database, "INSERT OR REPLACE INTO contents VALUES (?1, ?2)", params![&*id.0, json(&row)?])
 }
 

@@ -57,6 +57,8 @@ steps! {
     UploadingNoted = "uploading-noted",
     /// A part of a multipart upload is in the bucket.
     PartUploaded = "part-uploaded",
+    /// The bucket has made a part of an upload of what it had.
+    PartCopied = "part-copied",
     /// All parts are in the bucket; the upload is not complete.
     BeforeComplete = "before-complete",
     /// That content is about to be set aside in the bucket is noted; it is not there yet.

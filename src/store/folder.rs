@@ -17,8 +17,8 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::{
-    Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PutOptions, Result,
-    StoreError, UploadId, UploadedPart, Version,
+    Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions,
+    Result, StoreError, UploadId, UploadedPart, Version,
 };
 use crate::model::key::{MAX_KEY_BYTES, ObjectKey};
 
@@ -43,6 +43,7 @@ const ABILITIES: Abilities = Abilities {
     max_put_bytes: 5 << 30,
     parts_show: false,
     parts_in_order: false,
+    copies_parts: true,
     write_interval: std::time::Duration::ZERO,
 };
 
@@ -174,6 +175,23 @@ impl ObjectStore for FolderStore {
         self.run("upload_part", key, work).await
     }
 
+    async fn copy_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        from: &PartSource,
+    ) -> Result<UploadedPart> {
+        let source = Request { operation: "copy_part", key: from.key.clone() };
+        let (upload, from) = (upload.clone(), from.clone());
+        let work = move |folder: &Arc<Folder>, request: &Request| {
+            let object = folder.find_version(&source, Some(&from.version))?;
+            let part = folder.copy_part(request, (&upload, number), &object, from.range)?;
+            object.check_unchanged(&source).map(|()| part)
+        };
+        self.run("copy_part", key, work).await
+    }
+
     async fn complete_upload(
         &self,
         key: &ObjectKey,
@@ -218,7 +236,7 @@ impl ObjectStore for FolderStore {
         let work = move |folder: &Arc<Folder>, request: &Request| {
             let object = folder.find_version(&source, Some(&from_version))?;
             let mut draft = Draft::create(folder, request)?;
-            draft.append(object.file(), object.size())?;
+            draft.append(object.file(), 0..object.size())?;
             object.check_unchanged(&source)?;
             draft.commit(&options)
         };

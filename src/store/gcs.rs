@@ -23,8 +23,8 @@ use super::gcs_session::Sessions;
 use super::pace::Pace;
 use super::patience::Patience;
 use super::{
-    Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PutOptions, Result,
-    StoreError, UploadId, UploadedPart, Version,
+    Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions,
+    Result, StoreError, UploadId, UploadedPart, Version,
 };
 use crate::model::key::ObjectKey;
 use crate::os::clock::SharedClock;
@@ -172,6 +172,18 @@ impl ObjectStore for GcsStore {
         self.feed_session(key, upload, number, body).await
     }
 
+    async fn copy_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        from: &PartSource,
+    ) -> Result<UploadedPart> {
+        let _ = (upload, number, from);
+        let detail = "a resumable upload takes no bytes from other objects";
+        Err(StoreError::new(ErrorKind::Unsupported, "copy part", key).detail(detail))
+    }
+
     async fn complete_upload(
         &self,
         key: &ObjectKey,
@@ -216,6 +228,7 @@ impl ObjectStore for GcsStore {
             max_put_bytes: LARGEST,
             parts_show: false,
             parts_in_order: true,
+            copies_parts: false,
             write_interval: self.pace.interval(),
         }
     }

@@ -234,6 +234,17 @@ pub struct UploadedPart {
     pub tag: String,
 }
 
+/// Bytes of one version of an object, from which the server makes a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartSource {
+    /// The object's key.
+    pub key: ObjectKey,
+    /// Its version.
+    pub version: Version,
+    /// Which of its bytes; none of them beyond its end.
+    pub range: Range<u64>,
+}
+
 /// What a backend can do, as it declares (what it really does is probed, see `probe`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abilities {
@@ -247,6 +258,8 @@ pub struct Abilities {
     pub parts_show: bool,
     /// Whether parts must come in their order: each waits until the one before it was taken.
     pub parts_in_order: bool,
+    /// Whether a part can be made of an object's bytes ([`ObjectStore::copy_part`]).
+    pub copies_parts: bool,
     /// The least time between two writes of one object that the service allows.
     pub write_interval: Duration,
 }
@@ -285,6 +298,18 @@ pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
         upload: &UploadId,
         number: u32,
         body: Bytes,
+    ) -> Result<UploadedPart>;
+
+    /// Makes part `number` (from 1) of bytes that are in the bucket: none passes through here.
+    ///
+    /// Fails with `NotFound` or `Changed` for the source, with `NotFound` if there is no such
+    /// upload, and with `Unsupported` where parts cannot be copied ([`Abilities::copies_parts`]).
+    async fn copy_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        from: &PartSource,
     ) -> Result<UploadedPart>;
 
     /// Makes the parts, in this order, the object's content.

@@ -11,8 +11,8 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 
 use super::{
-    Abilities, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PutOptions, Result, SharedStore,
-    StoreError, UploadId, UploadedPart, Version,
+    Abilities, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions, Result,
+    SharedStore, StoreError, UploadId, UploadedPart, Version,
 };
 use crate::model::key::ObjectKey;
 
@@ -82,6 +82,18 @@ impl ObjectStore for Prefixed {
         body: Bytes,
     ) -> Result<UploadedPart> {
         let part = self.inner.upload_part(&self.full(key), upload, number, body).await;
+        part.map_err(|e| self.without_prefix(e))
+    }
+
+    async fn copy_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        from: &PartSource,
+    ) -> Result<UploadedPart> {
+        let from = PartSource { key: self.full(&from.key), ..from.clone() };
+        let part = self.inner.copy_part(&self.full(key), upload, number, &from).await;
         part.map_err(|e| self.without_prefix(e))
     }
 

@@ -14,8 +14,8 @@ use futures::stream::BoxStream;
 use parking_lot::Mutex;
 
 use super::{
-    Abilities, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PutOptions, Result, SharedStore,
-    UploadId, UploadedPart, Version,
+    Abilities, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions, Result,
+    SharedStore, UploadId, UploadedPart, Version,
 };
 use crate::model::key::ObjectKey;
 
@@ -26,9 +26,9 @@ pub struct Request {
     pub operation: &'static str,
     /// The key it is about, the target of a copy, or the prefix of a listing.
     pub key: String,
-    /// The range of a get.
+    /// The range of a get, or of a copied part.
     pub range: Option<Range<u64>>,
-    /// The condition of a write, delete or get.
+    /// The condition of a write, delete or get, or on the source of a copied part.
     pub condition: Condition,
 }
 
@@ -116,6 +116,19 @@ impl ObjectStore for RecordingStore {
     ) -> Result<UploadedPart> {
         self.note("upload_part", key, Condition::Always);
         self.inner.upload_part(key, upload, number, body).await
+    }
+
+    async fn copy_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        from: &PartSource,
+    ) -> Result<UploadedPart> {
+        let condition = Condition::IfVersion(from.version.clone());
+        let range = Some(from.range.clone());
+        self.log.lock().push(Request { operation: "copy_part", key: key.to_string(), range, condition });
+        self.inner.copy_part(key, upload, number, from).await
     }
 
     async fn complete_upload(

@@ -16,8 +16,8 @@ use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::{
-    Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PutOptions, Result,
-    SharedStore, StoreError, UploadId, UploadedPart, Version,
+    Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions,
+    Result, SharedStore, StoreError, UploadId, UploadedPart, Version,
 };
 use crate::model::key::ObjectKey;
 use crate::os::clock::SharedClock;
@@ -230,6 +230,16 @@ impl ObjectStore for RetryingStore {
     ) -> Result<UploadedPart> {
         let sent = self.persist(|| self.inner.upload_part(key, upload, number, body.clone())).await.0;
         self.count_upload(&body, sent)
+    }
+
+    async fn copy_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        from: &PartSource,
+    ) -> Result<UploadedPart> {
+        self.persist(|| self.inner.copy_part(key, upload, number, from)).await.0
     }
 
     async fn complete_upload(

@@ -16,8 +16,8 @@ use super::patience::Patience;
 use super::s3_error::Asked;
 use super::s3_options::S3Options;
 use super::{
-    Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PutOptions, Result,
-    StoreError, UploadId, UploadedPart, Version,
+    Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions,
+    Result, StoreError, UploadId, UploadedPart, Version,
 };
 use crate::model::key::ObjectKey;
 use crate::os::clock::SharedClock;
@@ -31,6 +31,7 @@ const ABILITIES: Abilities = Abilities {
     max_put_bytes: 5 * 1024 * MIB,
     parts_show: true,
     parts_in_order: false,
+    copies_parts: true,
     write_interval: Duration::ZERO,
 };
 
@@ -102,6 +103,16 @@ impl ObjectStore for S3Store {
         body: Bytes,
     ) -> Result<UploadedPart> {
         self.put_part(key, upload, number, body).await
+    }
+
+    async fn copy_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        from: &PartSource,
+    ) -> Result<UploadedPart> {
+        self.put_part_copy(key, upload, number, from).await
     }
 
     async fn complete_upload(

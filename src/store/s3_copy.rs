@@ -3,8 +3,6 @@
 //! A copy is one request. S3 refuses it for an object of more than 5 GiB, and only then the
 //! object is copied in parts.
 
-use std::ops::Range;
-
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::MetadataDirective;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -14,7 +12,9 @@ use super::s3::S3Store;
 use super::s3_blank_key::sdk_key;
 use super::s3_read::version;
 use super::s3_text::{copy_source, match_headers, part_tag, quoted};
-use super::{Condition, ErrorKind, PutOptions, Result, StoreError, UploadId, UploadedPart, Version};
+use super::{
+    Condition, ErrorKind, PartSource, PutOptions, Result, StoreError, UploadId, UploadedPart, Version,
+};
 use crate::model::key::ObjectKey;
 
 /// Size of the parts of a copy in parts: 10,000 of them are 5 TiB, the largest object there is.
@@ -119,37 +119,41 @@ impl S3Store {
     ) -> Result<Version> {
         let ranges =
             (0..size.div_ceil(PART_BYTES)).map(|part| part * PART_BYTES..size.min((part + 1) * PART_BYTES));
-        let parts: Vec<UploadedPart> = stream::iter(ranges.zip(1..))
-            .map(|(range, number)| self.copy_part(copy, upload, number, range))
+        let source = |range| PartSource { key: copy.from.clone(), version: copy.version.clone(), range };
+        let parts: Vec<UploadedPart> = stream::iter(ranges.map(source).zip(1..))
+            .map(|(from, number)| async move { self.put_part_copy(copy.to, upload, number, &from).await })
             .buffered(PARTS_AT_ONCE)
             .try_collect()
             .await?;
         self.complete_multipart_upload(copy.to, upload, &parts, options).await
     }
 
-    async fn copy_part(
+    pub(super) async fn put_part_copy(
         &self,
-        copy: CopyOf<'_>,
+        to: &ObjectKey,
         upload: &UploadId,
         number: u32,
-        range: Range<u64>,
+        from: &PartSource,
     ) -> Result<UploadedPart> {
-        let asked = self.asked("copy", copy.from.as_str(), &Condition::Always);
+        let asked = self.asked("copy", from.key.as_str(), &Condition::Always);
         let request = self
             .client
             .upload_part_copy()
             .bucket(&self.bucket)
-            .key(sdk_key(copy.to))
+            .key(sdk_key(to))
             .upload_id(&upload.0)
             .part_number(i32::try_from(number).unwrap_or(i32::MAX))
-            .copy_source(copy_source(&self.bucket, copy.from.as_str()))
-            .copy_source_if_match(quoted(copy.version))
-            .copy_source_range(format!("bytes={}-{}", range.start, range.end - 1));
+            .copy_source(copy_source(&self.bucket, from.key.as_str()))
+            .copy_source_if_match(quoted(&from.version))
+            .copy_source_range(format!("bytes={}-{}", from.range.start, from.range.end.saturating_sub(1)));
         let patience = self.patience.while_the_server_works();
         let answer = patience.wait(request.send()).await.map_err(|s| asked.unanswered(s))?;
         let answer = answer.map_err(|error| asked.failed(error))?;
-        let etag = answer.copy_part_result().and_then(|result| result.e_tag());
-        Ok(part_tag(number, etag.ok_or_else(|| asked.corrupt("the answer has no ETag"))?, None))
+        let result = answer.copy_part_result();
+        let etag = result.and_then(|result| result.e_tag());
+        let etag = etag.ok_or_else(|| asked.corrupt("the answer has no ETag"))?;
+        // Where the upload's parts carry checksums, the server has made this one's.
+        Ok(part_tag(number, etag, result.and_then(|result| result.checksum_crc32())))
     }
 }
 

@@ -33,6 +33,8 @@ pub mod lock;
 mod objects;
 mod old_monolith;
 mod one_step;
+mod part_copies;
+mod part_plan;
 pub mod pull;
 pub mod push;
 pub mod schedule;
@@ -143,6 +145,7 @@ pub struct SyncService {
     options: SyncOptions,
     layout: Mutex<LayoutSeen>,
     conditions: Mutex<Conditions>,
+    part_copies: part_copies::PartCopies,
     keys: KeyLocks,
     lock: Arc<BucketLock>,
     committer: Committer,
@@ -184,6 +187,7 @@ impl SyncService {
             options,
             layout: Mutex::new(LayoutSeen::at(now)),
             conditions: Mutex::new(conditions),
+            part_copies: part_copies::PartCopies::default(),
             keys: KeyLocks::default(),
             lock,
             committer: Committer::default(),

@@ -160,13 +160,7 @@ impl SyncService {
         let meta = self.store.head(&key).await.map_err(|e| SyncError::store(what())(e))?;
         match meta.filter(|meta| meta.carries(&uploading.nonce)) {
             Some(meta) => {
-                let remote = Remote {
-                    size: meta.size,
-                    modified: Timestamp::from(meta.modified).to_string(),
-                    sha256: None,
-                    version: Some(meta.version),
-                };
-                let uploaded = Uploaded { stamp: uploading.stamp, remote };
+                let uploaded = Uploaded { stamp: uploading.stamp, remote: Remote::of_object(&meta) };
                 self.cache.note_uploaded(path, ino, &uploading.nonce, uploaded)
             }
             None => {
@@ -247,14 +241,20 @@ impl SyncService {
     async fn send_content(&self, state: &FileState, condition: Condition) -> Result<Sent> {
         let ino = state.name.ino;
         let what = || format!("Completing {}", state.path);
-        let sent = if self.is_sent_past_cache(ino).map_err(SyncError::cache(what()))? {
-            self.send_parts(state, condition).await
-        } else {
-            self.send_hydrated(state, condition).await
-        };
-        match sent {
-            Err(failed) if failed.is_base_gone() => Ok(Sent::Conflict),
-            sent => sent,
+        loop {
+            let in_parts = self.is_sent_past_cache(ino).map_err(SyncError::cache(what()))?
+                || self.is_sent_as_edit(state).map_err(SyncError::cache(what()))?;
+            let sent = match in_parts {
+                true => self.send_parts(state, condition.clone()).await,
+                false => self.send_hydrated(state, condition.clone()).await,
+            };
+            match sent {
+                Err(failed) if failed.is_base_gone() => return Ok(Sent::Conflict),
+                // From now on nothing of it counts as unchanged, or nothing is copied at all.
+                Ok(None) => {}
+                Ok(Some(sent)) => return Ok(sent),
+                Err(failed) => return Err(failed),
+            }
         }
     }
 
@@ -265,14 +265,14 @@ impl SyncService {
         Ok(is_large && self.cache.absent_bytes(ino)? > self.cache.room())
     }
 
-    async fn send_hydrated(&self, state: &FileState, condition: Condition) -> Result<Sent> {
+    async fn send_hydrated(&self, state: &FileState, condition: Condition) -> Result<Option<Sent>> {
         let ino = state.name.ino;
         let what = || format!("Completing {}", state.path);
         self.hydrator.hydrate(ino).await.map_err(SyncError::cache(what()))?;
         let size = self.cache.attr(ino).map_err(SyncError::cache(what()))?.size;
         if size <= self.options.part_bytes {
             let (stamp, body) = self.cache.snapshot(ino).map_err(SyncError::cache(what()))?;
-            return self.put(state, stamp, body, condition).await;
+            return self.put(state, stamp, body, condition).await.map(Some);
         }
         self.send_parts(state, condition).await
     }

@@ -2,9 +2,7 @@
 //!
 //! The parts are read from the live content. If it changed before all were sent they are sent
 //! again; after that a copy of one moment is sent, which cannot change. What is absent, because
-//! there is no room for it, is fetched part by part.
-
-use std::ops::Range;
+//! there is no room for it, is fetched part by part. What the bucket has already it copies.
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -13,6 +11,8 @@ use sha2::{Digest, Sha256};
 use super::SyncService;
 use super::entries::put_options;
 use super::error::{Result, SyncError};
+use super::part_copies::NotCopied;
+use super::part_plan::{From, Part};
 use super::upload::Sent;
 use crate::cache::freeze::UploadSource;
 use crate::cache::push_state::FileState;
@@ -20,22 +20,39 @@ use crate::cache::rows::Path;
 use crate::model::content_hash::ContentHash;
 use crate::model::key::ObjectKey;
 use crate::os::crash_point::{Step, reached};
-use crate::store::{Condition, PutOptions, UploadId, UploadedPart};
+use crate::store::{Condition, ErrorKind, PutOptions, UploadId, UploadedPart};
 
 /// How often a large file that changes while it is uploaded is sent again.
 const MOST_SENDS: usize = 3;
 /// How many parts of one upload are under way at once.
 const PARALLEL_PARTS: usize = 4;
 
-/// All parts, and the hash of their bytes.
+/// All parts, and the hash of their bytes if it is known.
 struct AllParts {
     parts: Vec<UploadedPart>,
-    hash: ContentHash,
+    hash: Option<ContentHash>,
+    sent: u64,
+}
+
+/// One upload in parts.
+struct Upload<'a> {
+    state: &'a FileState,
+    source: &'a UploadSource,
+    key: &'a ObjectKey,
+    id: &'a UploadId,
+    options: &'a PutOptions,
+    parts: &'a [Part],
+}
+
+impl Upload<'_> {
+    fn copies(&self) -> bool {
+        self.parts.iter().any(|part| part.from == From::Object)
+    }
 }
 
 impl SyncService {
-    /// Uploads a large file in parts.
-    pub(super) async fn send_parts(&self, state: &FileState, condition: Condition) -> Result<Sent> {
+    /// Uploads a large file in parts; `None` if the bucket does not copy what it was to copy.
+    pub(super) async fn send_parts(&self, state: &FileState, condition: Condition) -> Result<Option<Sent>> {
         for attempt in 1..=MOST_SENDS {
             let ino = state.name.ino;
             let frozen = attempt == MOST_SENDS;
@@ -45,22 +62,29 @@ impl SyncService {
             let options = put_options(&state.inode, condition.clone(), hash.as_deref());
             let key = ObjectKey::new(Path::clone(&state.path));
             let begun = self.store.begin_upload(&key, source.len, &options).await;
-            let upload = begun.map_err(|failed| self.upload_failed(state, &options.nonce, failed))?;
+            let id = begun.map_err(|failed| self.upload_failed(state, &options.nonce, failed))?;
             reached(Step::UploadBegun);
-            if !self.note_uploading(state, source.stamp, &options, Some(upload.clone()))? {
-                self.give_up(state, &key, &upload, &options).await;
-                return Ok(Sent::Gone);
+            let parts = self.parts_of(state, &source);
+            let upload =
+                Upload { state, source: &source, key: &key, id: &id, options: &options, parts: &parts };
+            if !self.note_uploading(state, source.stamp, &options, Some(id.clone()))? {
+                self.give_up(&upload).await;
+                return Ok(Some(Sent::Gone));
             }
-            let sent = self.send_all(&source, &key, &upload).await;
+            let sent = self.send_all(&upload).await;
             let unchanged =
                 frozen || self.cache.stamp_of(ino).is_ok_and(|now| now.content == source.stamp.content);
             match sent {
-                Ok(all) if unchanged => return self.complete(state, &source, &upload, all, &options).await,
-                Err(failed) if unchanged => {
-                    self.give_up(state, &key, &upload, &options).await;
+                Ok(all) if unchanged => return self.complete(&upload, all).await,
+                Err(NotCopied::Failed(failed)) if unchanged => {
+                    self.give_up(&upload).await;
                     return Err(failed);
                 }
-                Ok(_) | Err(_) => self.give_up(state, &key, &upload, &options).await,
+                Err(NotCopied::Refused) => {
+                    self.give_up(&upload).await;
+                    return Ok(None);
+                }
+                Ok(_) | Err(_) => self.give_up(&upload).await,
             }
         }
         Err(SyncError::KeepsChanging { path: state.path.to_string() })
@@ -75,70 +99,100 @@ impl SyncService {
         self.hydrator.hash_source(source).await.map(|hash| Some(hash.to_string())).map_err(failed)
     }
 
-    async fn send_all(&self, source: &UploadSource, key: &ObjectKey, upload: &UploadId) -> Result<AllParts> {
-        let ranges = part_ranges(source.len, self.part_bytes(source.len));
-        let mut sending = stream::iter(ranges.into_iter().enumerate())
-            .map(|(at, range)| self.send_part(source, key, upload, at, range))
+    async fn send_all(&self, upload: &Upload<'_>) -> std::result::Result<AllParts, NotCopied> {
+        if !upload.copies() {
+            return self.put_together(upload, Some(Sha256::new())).await;
+        }
+        self.try_part_copies(upload.source, upload.key, upload.id).await?;
+        let (all, hash) = tokio::join!(self.put_together(upload, None), self.hash_if_here(upload.source));
+        Ok(AllParts { hash, ..all? })
+    }
+
+    /// Returns the hash of a file of which nothing needs to be fetched for it.
+    async fn hash_if_here(&self, source: &UploadSource) -> Option<ContentHash> {
+        match source.absent_bytes(&(0..source.len)) {
+            0 => self.hydrator.hash_source(source).await.ok(),
+            _ => None,
+        }
+    }
+
+    /// Uploads all parts; the hash is that of what is sent, so that all of it must be.
+    async fn put_together(
+        &self,
+        upload: &Upload<'_>,
+        mut hash: Option<Sha256>,
+    ) -> std::result::Result<AllParts, NotCopied> {
+        let mut sending = stream::iter((1..).zip(upload.parts.to_vec()))
+            .map(|(number, part)| self.make_part(upload, number, part))
             .buffered(PARALLEL_PARTS);
-        let (mut parts, mut hash) = (Vec::new(), Sha256::new());
+        let (mut parts, mut sent) = (Vec::new(), 0);
         while let Some((part, body)) = sending.try_next().await? {
-            hash.update(&body);
+            hash.iter_mut().for_each(|hash| hash.update(&body));
+            sent += body.len() as u64;
             parts.push(part);
-            reached(Step::PartUploaded);
         }
-        let hash = ContentHash::from_bytes(hash.finalize().into());
-        Ok(AllParts { parts, hash })
+        let hash = hash.map(|hash| ContentHash::from_bytes(hash.finalize().into()));
+        Ok(AllParts { parts, hash, sent })
     }
 
-    async fn send_part(
+    /// Uploads one part; returns what of it passed through here.
+    async fn make_part(
         &self,
-        source: &UploadSource,
-        key: &ObjectKey,
-        upload: &UploadId,
-        at: usize,
-        range: Range<u64>,
-    ) -> Result<(UploadedPart, Bytes)> {
-        let body = self
-            .hydrator
-            .read_source(source, range)
-            .await
-            .map_err(SyncError::cache(format!("Reading {key}")))?;
-        let number = u32::try_from(at + 1).unwrap_or(u32::MAX);
-        let sent = self.store.upload_part(key, upload, number, body.clone()).await;
-        Ok((sent.map_err(SyncError::store(format!("Uploading {key}")))?, body))
+        upload: &Upload<'_>,
+        number: u32,
+        part: Part,
+    ) -> std::result::Result<(UploadedPart, Bytes), NotCopied> {
+        match part.from {
+            From::Here => self.send_part(upload, number, part).await.map_err(NotCopied::Failed),
+            From::Object => {
+                let copied =
+                    self.copy_one_part(upload.source, (upload.key, upload.id), (number, &part)).await;
+                copied.map(|part| (part, Bytes::new()))
+            }
+        }
     }
 
-    async fn complete(
-        &self,
-        state: &FileState,
-        source: &UploadSource,
-        upload: &UploadId,
-        all: AllParts,
-        options: &PutOptions,
-    ) -> Result<Sent> {
+    async fn send_part(&self, upload: &Upload<'_>, number: u32, part: Part) -> Result<(UploadedPart, Bytes)> {
+        let Upload { source, key, id, .. } = upload;
+        let body = self.hydrator.read_source(source, part.range).await;
+        let body = body.map_err(SyncError::cache(format!("Reading {key}")))?;
+        let sent = self.store.upload_part(key, id, number, body.clone()).await;
+        let sent = sent.map_err(SyncError::store(format!("Uploading {key}")))?;
+        reached(Step::PartUploaded);
+        Ok((sent, body))
+    }
+
+    async fn complete(&self, upload: &Upload<'_>, all: AllParts) -> Result<Option<Sent>> {
+        let Upload { state, source, key, id, options, .. } = *upload;
         reached(Step::BeforeComplete);
-        let key = ObjectKey::new(Path::clone(&state.path));
-        if !self.check_by_hand(&key, &options.condition).await? {
-            self.give_up(state, &key, upload, options).await;
-            return Ok(Sent::Conflict);
+        if !self.check_by_hand(key, &options.condition).await? {
+            self.give_up(upload).await;
+            return Ok(Some(Sent::Conflict));
         }
-        match self.store.complete_upload(&key, upload, &all.parts, options).await {
+        match self.store.complete_upload(key, id, &all.parts, options).await {
             Ok(version) => {
                 reached(Step::ObjectPut);
-                let remote = self.remote(source.len, Some(all.hash.to_string()), version);
-                self.note_sent(state, source.stamp, &options.nonce, remote, source.len)
+                let remote = self.remote(source.len, all.hash.map(|hash| hash.to_string()), version);
+                self.note_sent(state, source.stamp, &options.nonce, remote, all.sent).map(Some)
             }
             Err(refused) if refused.is_condition_failed() => {
-                self.give_up(state, &key, upload, options).await;
-                Ok(Sent::Conflict)
+                self.give_up(upload).await;
+                Ok(Some(Sent::Conflict))
+            }
+            // Some stores want all parts to be of one size.
+            Err(refused) if upload.copies() && refused.kind == ErrorKind::Invalid => {
+                self.never_again(&refused.to_string());
+                self.give_up(upload).await;
+                Ok(None)
             }
             Err(failed) => Err(self.upload_failed(state, &options.nonce, failed)),
         }
     }
 
     /// Aborts an upload. What cannot be aborted now is aborted before the next upload.
-    async fn give_up(&self, state: &FileState, key: &ObjectKey, upload: &UploadId, options: &PutOptions) {
-        match self.store.abort_upload(key, upload).await {
+    async fn give_up(&self, upload: &Upload<'_>) {
+        let Upload { state, key, id, options, .. } = *upload;
+        match self.store.abort_upload(key, id).await {
             Ok(()) => {
                 if let Err(failed) = self.cache.note_upload_failed(&state.path, &options.nonce) {
                     tracing::warn!(%key, error = %failed, "That an upload was given up could not be noted");
@@ -147,14 +201,4 @@ impl SyncService {
             Err(failed) => tracing::debug!(%key, error = %failed, "An upload could not be aborted yet"),
         }
     }
-
-    fn part_bytes(&self, size: u64) -> u64 {
-        let abilities = self.store.abilities();
-        let least = size.div_ceil(u64::from(abilities.max_parts)).max(abilities.min_part_bytes);
-        self.options.part_bytes.max(least)
-    }
-}
-
-fn part_ranges(size: u64, part: u64) -> Vec<Range<u64>> {
-    (0..size.div_ceil(part)).map(|n| n * part..((n + 1) * part).min(size)).collect()
 }

@@ -66,6 +66,27 @@ fn a_file_that_was_overwritten_is_kept_beside_and_its_name_goes_back() {
     assert_eq!(rig.object("f").unwrap(), b"from the bucket");
 }
 
+/// More than one part of an upload.
+const LARGE: usize = 12 << 20;
+
+#[test]
+fn nothing_of_a_changed_file_counts_as_unchanged() {
+    let mut rig = Rig::new();
+    rig.put_object("f", &vec![1; LARGE]);
+    rig.pull();
+    rig.read("f");
+    rig.write("f", 11 << 20, b"noted and on the disk");
+    rig.cache().durable_point().unwrap();
+    // This is on the disk, too, and its note is not.
+    let content = OpenOptions::new().write(true).open(rig.content_file("f")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&content, b"not noted", 1 << 20).unwrap();
+    rig.open_in(NEXT);
+    assert!(rig.push());
+    let object = rig.object("f").unwrap();
+    assert_eq!(&object[1 << 20..(1 << 20) + 9], b"not noted", "what is here is what is there");
+    assert!(rig.read("f") == object);
+}
+
 #[test]
 fn a_new_file_without_a_durable_point_is_kept_beside() {
     let mut rig = Rig::new();

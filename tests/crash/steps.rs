@@ -214,6 +214,7 @@ steps! {
         dying_when_an_upload_has_begun_loses_nothing: UploadBegun,
         dying_when_an_upload_is_noted_loses_nothing: UploadingNoted 4,
         dying_when_a_part_is_uploaded_loses_nothing: PartUploaded 2,
+        dying_when_a_part_is_copied_loses_nothing: PartCopied,
         dying_before_an_upload_is_completed_loses_nothing: BeforeComplete,
         dying_when_an_object_is_put_loses_nothing: ObjectPut 4,
         dying_when_an_upload_is_noted_as_done_loses_nothing: UploadedNoted 4,

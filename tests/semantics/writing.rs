@@ -153,3 +153,20 @@ fn names_that_follow_each_other_in_a_circle_are_copied_and_never_fetched() {
     assert_eq!(world.object("d"), None);
     assert!(!world.server.keys("bucket").iter().any(|key| key.contains("_control/bayou/tmp/")));
 }
+
+/// Shows write-11.
+#[test]
+fn of_an_edited_large_file_the_bucket_copies_what_was_not_changed() {
+    let mut bytes = noise(24 << 20);
+    let world = World::new(&[("far", &bytes)], &QUIET);
+    let file = OpenOptions::new().write(true).open(world.path("far")).unwrap();
+    file.write_all_at(b"!", 9 << 20).unwrap();
+    bytes[9 << 20] = b'!';
+    file.sync_all().unwrap();
+    assert!(world.object("far").unwrap() == bytes);
+    let sent: u64 = world.sent(Op::UploadPart, "far").iter().map(|sent| sent.bytes_in).sum();
+    assert!(sent <= 8 << 20, "{sent} bytes were sent");
+    let fetched: u64 = world.sent(Op::GetObject, "far").iter().map(|sent| sent.bytes_out).sum();
+    assert!(fetched <= 8 << 20, "{fetched} bytes were fetched");
+    assert!(read(world.path("far")).unwrap() == bytes);
+}

@@ -1,7 +1,9 @@
 //! Copies on the server.
 
 use super::{Candidate, body_of, key, kind, pattern, put};
-use bayou::store::{Condition, ErrorKind, PutOptions, Result, SharedStore, Version};
+use bayou::store::{Condition, ErrorKind, PartSource, PutOptions, Result, SharedStore, UploadId, Version};
+use bytes::Bytes;
+use std::ops::Range;
 
 async fn copy(
     store: &SharedStore,
@@ -83,4 +85,55 @@ pub(crate) async fn the_condition_of_a_copy_is_that_of_its_target(candidate: &Ca
     store.delete(&key("to"), &Condition::Always).await.unwrap();
     let refused = copy(store, "from", &source, "to", &replace).await;
     assert_eq!(kind(refused), Some(ErrorKind::Changed), "the target is gone");
+}
+
+fn part_of(name: &str, version: &Version, range: Range<u64>) -> PartSource {
+    PartSource { key: key(name), version: version.clone(), range }
+}
+
+pub(crate) async fn a_copied_part_has_the_bytes_of_its_range(candidate: &Candidate) {
+    let store = &candidate.store;
+    let least = usize::try_from(store.abilities().min_part_bytes).unwrap().max(1024);
+    let original = pattern(2 * least + 99);
+    let version = put(store, "from here", original.clone()).await;
+    let options = PutOptions::when(Condition::Always);
+    let upload = store.begin_upload(&key("to/there"), 3 * least as u64, &options).await.unwrap();
+    let at = |range: Range<usize>| part_of("from here", &version, range.start as u64..range.end as u64);
+    let copied = store.copy_part(&key("to/there"), &upload, 1, &at(7..least + 7)).await;
+    if !store.abilities().copies_parts {
+        assert_eq!(kind(copied), Some(ErrorKind::Unsupported));
+        return;
+    }
+    let sent = pattern(3 * least).slice(2 * least..);
+    let parts = [
+        copied.unwrap(),
+        store.upload_part(&key("to/there"), &upload, 2, sent.clone()).await.unwrap(),
+        store.copy_part(&key("to/there"), &upload, 3, &at(2 * least..2 * least + 99)).await.unwrap(),
+    ];
+    store.complete_upload(&key("to/there"), &upload, &parts, &options).await.unwrap();
+    let expected = [original.slice(7..least + 7), sent, original.slice(2 * least..)].concat();
+    let body = body_of(store, "to/there").await;
+    assert!(body == expected, "{} bytes instead of {}", body.len(), expected.len());
+    assert!(store.head(&key("to/there")).await.unwrap().unwrap().carries(&options.nonce));
+}
+
+pub(crate) async fn a_part_is_copied_of_the_version_that_was_meant_or_not_at_all(candidate: &Candidate) {
+    let store = &candidate.store;
+    if !store.abilities().copies_parts {
+        return;
+    }
+    let stale = put(store, "from", "one").await;
+    let current = put(store, "from", "two").await;
+    let options = PutOptions::when(Condition::Always);
+    let upload = store.begin_upload(&key("to"), 3, &options).await.unwrap();
+    let copy = async |name: &str, version: &Version, upload: &UploadId| {
+        store.copy_part(&key("to"), upload, 1, &part_of(name, version, 0..3)).await
+    };
+    let expected = candidate.copies_conditionally.then_some(ErrorKind::Changed);
+    assert_eq!(kind(copy("from", &stale, &upload).await), expected);
+    assert_eq!(kind(copy("not there", &current, &upload).await), Some(ErrorKind::NotFound));
+    let part = copy("from", &current, &upload).await.unwrap();
+    store.complete_upload(&key("to"), &upload, &[part], &options).await.unwrap();
+    assert_eq!(body_of(store, "to").await, Bytes::from_static(b"two"));
+    assert!(kind(copy("from", &current, &upload).await).is_some(), "that upload is over");
 }

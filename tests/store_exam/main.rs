@@ -124,6 +124,8 @@ macro_rules! with_the_questions {
             copies::a_copy_has_the_bytes_of_its_source_and_its_own_metadata,
             copies::a_copy_of_another_version_is_refused,
             copies::the_condition_of_a_copy_is_that_of_its_target,
+            copies::a_copied_part_has_the_bytes_of_its_range,
+            copies::a_part_is_copied_of_the_version_that_was_meant_or_not_at_all,
             listing::a_listing_has_every_key_once_in_order_from_any_start
         }
     };
@@ -189,7 +191,7 @@ async fn moto_sits_the_exam() {
         };
     }
     with_the_questions! { ask_all, }
-    assert_eq!(asked, 18, "every question was put");
+    assert_eq!(asked, 20, "every question was put");
 }
 
 /// Returns the key with this text.

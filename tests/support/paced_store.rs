@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bayou::model::key::ObjectKey;
 use bayou::store::{
-    Abilities, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PutOptions, Result, SharedStore,
-    UploadId, UploadedPart, Version,
+    Abilities, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions, Result,
+    SharedStore, UploadId, UploadedPart, Version,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -59,6 +59,17 @@ impl ObjectStore for PacedStore {
     ) -> Result<UploadedPart> {
         let _passed = self.pace.pass().await;
         self.inner.upload_part(key, upload, number, body).await
+    }
+
+    async fn copy_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        from: &PartSource,
+    ) -> Result<UploadedPart> {
+        let _passed = self.pace.pass().await;
+        self.inner.copy_part(key, upload, number, from).await
     }
 
     async fn complete_upload(

@@ -15,6 +15,7 @@ mod busy;
 mod conflicts;
 mod discovery;
 mod durability;
+mod edits;
 mod failures;
 mod layouts;
 mod links;

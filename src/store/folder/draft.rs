@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -55,9 +56,9 @@ impl<'a> Draft<'a> {
         self.file.write_all(bytes).map_err(self.request.failed("write a temporary file"))
     }
 
-    /// Appends the first `size` bytes of a file, sharing its blocks where the filesystem can.
-    pub(super) fn append(&mut self, from: &File, size: u64) -> Result<()> {
-        let copied = copy_bytes(from, &mut self.file, size);
+    /// Appends a range of a file, sharing its blocks where the filesystem can.
+    pub(super) fn append(&mut self, from: &File, range: Range<u64>) -> Result<()> {
+        let copied = copy_bytes(from, &mut self.file, range);
         copied.map_err(self.request.failed("copy to a temporary file"))
     }
 
@@ -200,16 +201,16 @@ fn now_ns() -> i64 {
     i64::try_from(passed.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// Copies the first `size` bytes of `from` to the end of `to`.
-fn copy_bytes(from: &File, to: &mut File, size: u64) -> std::io::Result<()> {
-    let mut offset = 0;
-    while offset < size {
-        let step = usize::try_from(size - offset).unwrap_or(usize::MAX).min(1 << 30);
+/// Copies a range of `from` to the end of `to`.
+fn copy_bytes(from: &File, to: &mut File, range: Range<u64>) -> std::io::Result<()> {
+    let Range { start: mut offset, end } = range;
+    while offset < end {
+        let step = usize::try_from(end - offset).unwrap_or(usize::MAX).min(1 << 30);
         match rustix::fs::copy_file_range(from, Some(&mut offset), &*to, None, step) {
             Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
             Ok(_) | Err(Errno::INTR) => {}
             Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => {
-                return copy_by_hand(from, to, offset, size);
+                return copy_by_hand(from, to, offset, end);
             }
             Err(errno) => return Err(errno.into()),
         }

@@ -3,6 +3,7 @@
 //! An upload is a folder of the machinery with a file for each part. To complete it is to
 //! concatenate the parts to a draft and commit that like any other.
 
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags, XattrFlags};
@@ -10,7 +11,7 @@ use rustix::fs::{Mode, OFlags, XattrFlags};
 use super::Folder;
 use super::draft::Draft;
 use super::failure::Request;
-use super::object::{Facts, KEY_XATTR, xattr};
+use super::object::{Facts, KEY_XATTR, OpenObject, xattr};
 use super::place::AS_FOLDER;
 use crate::store::{ErrorKind, PutOptions, Result, UploadId, UploadedPart, Version};
 
@@ -39,6 +40,24 @@ impl Folder {
         let parts = self.parts_of(request, upload)?;
         let mut draft = Draft::create(self, request)?;
         draft.write(body)?;
+        let version = draft.keep_as(&parts, &number.to_string())?;
+        Ok(UploadedPart { number, tag: version.as_str().to_owned() })
+    }
+
+    pub(super) fn copy_part(
+        &self,
+        request: &Request,
+        (upload, number): (&UploadId, u32),
+        source: &OpenObject,
+        range: Range<u64>,
+    ) -> Result<UploadedPart> {
+        let parts = self.parts_of(request, upload)?;
+        if range.is_empty() || range.end > source.size() {
+            let detail = format!("the source has no bytes {}..{}", range.start, range.end);
+            return Err(request.error(ErrorKind::Invalid).detail(detail));
+        }
+        let mut draft = Draft::create(self, request)?;
+        draft.append(source.file(), range)?;
         let version = draft.keep_as(&parts, &number.to_string())?;
         Ok(UploadedPart { number, tag: version.as_str().to_owned() })
     }
@@ -103,7 +122,7 @@ fn append_part(
     if facts.version().as_str() != part.tag {
         return Err(wrong_part(request, part));
     }
-    draft.append(&file.into(), facts.size)
+    draft.append(&file.into(), 0..facts.size)
 }
 
 fn wrong_part(request: &Request, part: &UploadedPart) -> crate::store::StoreError {

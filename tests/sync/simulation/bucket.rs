@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use bayou::model::key::ObjectKey;
 use bayou::store::{
-    Condition, ErrorKind, Fetched, Listed, Nonce, ObjectMeta, PutOptions, Result, StoreError, UploadedPart,
-    UserMeta, Version,
+    Condition, ErrorKind, Fetched, Listed, Nonce, ObjectMeta, PartSource, PutOptions, Result, StoreError,
+    UploadedPart, UserMeta, Version,
 };
 use bytes::Bytes;
 
@@ -146,6 +146,21 @@ impl Bucket {
         let parts = self.uploads.get_mut(upload).ok_or_else(|| asked.error(ErrorKind::NotFound))?;
         parts.insert(number, body);
         Ok(UploadedPart { number, tag: format!("{upload}-{number}") })
+    }
+
+    pub(super) fn copy_part(
+        &mut self,
+        asked: &Asked,
+        upload: &str,
+        number: u32,
+        from: &PartSource,
+    ) -> Result<UploadedPart> {
+        let source = self.at(&from.key).ok_or_else(|| asked.error(ErrorKind::NotFound))?;
+        if source.version != from.version {
+            return Err(asked.error(ErrorKind::Changed));
+        }
+        let body = source.body.slice(from.range.start as usize..from.range.end as usize);
+        self.part(asked, upload, number, body)
     }
 
     pub(super) fn complete(

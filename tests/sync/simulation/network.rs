@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bayou::model::key::ObjectKey;
 use bayou::os::clock::Clock;
 use bayou::store::{
-    Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PutOptions, Result,
-    StoreError, UploadId, UploadedPart, Version,
+    Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions,
+    Result, StoreError, UploadId, UploadedPart, Version,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -166,6 +166,18 @@ impl ObjectStore for Door {
         self.ask("part", key, move |asked, bucket| bucket.part(asked, &upload.0, number, body)).await
     }
 
+    async fn copy_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        from: &PartSource,
+    ) -> Result<UploadedPart> {
+        let (upload, from) = (upload.clone(), from.clone());
+        self.ask("copy part", key, move |asked, bucket| bucket.copy_part(asked, &upload.0, number, &from))
+            .await
+    }
+
     async fn complete_upload(
         &self,
         key: &ObjectKey,
@@ -223,6 +235,7 @@ impl ObjectStore for Door {
             max_put_bytes: 5 << 30,
             parts_show: false,
             parts_in_order: false,
+            copies_parts: true,
             write_interval: std::time::Duration::ZERO,
         }
     }

@@ -1,0 +1,81 @@
+//! What programs do to the files of a machine.
+
+use super::machine::{self, Task};
+use super::{PATHS, Sim, TASKS};
+
+impl Sim {
+    /// Does what a program does; only to what can be seen without asking the bucket.
+    pub(super) fn change(&mut self, n: usize) {
+        let path = PATHS[self.dice.roll(PATHS.len())];
+        let Some(before) = self.machines[n].held(path) else {
+            if self.machines[n].tasks.len() < TASKS {
+                let task = Task::read(self.machines[n].shared(), path);
+                self.note(format!("{n} begins {}", task.what));
+                self.machines[n].tasks.push(task);
+            }
+            return;
+        };
+        match self.dice.roll(10) {
+            0..=4 => self.write(n, path, before),
+            5 if before.is_some() => {
+                self.note(format!("{n} removes {path} {before:?}"));
+                self.ledger.give_up(before);
+                self.machines[n].peer().remove(path);
+            }
+            6 | 7 if before.is_some() => self.rename(n, path),
+            8 if before.is_some() => {
+                self.note(format!("{n} chmods {path}"));
+                let mode = 0o600 + self.dice.roll(8) as u32;
+                self.machines[n].peer().chmod(path, mode);
+            }
+            9 => {
+                self.note(format!("{n} makes its changes durable here"));
+                self.machines[n].peer().cache.durable_point().unwrap();
+            }
+            _ => {}
+        }
+    }
+
+    /// Changes a part of a long file in its place: the bucket copies the rest.
+    fn edit(&mut self, n: usize, path: &str, before: String) {
+        let short = self.ledger.fresh(format!("{n} wrote {path}"));
+        let note = self.ledger.live.remove(&short);
+        let at = self.dice.roll(before.len() - short.len() + 1);
+        let text = format!("{}{short}{}", &before[..at], &before[at + short.len()..]);
+        self.note(format!("{n} edits {path} to {text}"));
+        self.ledger.give_up(Some(before));
+        self.ledger.live.extend(note.map(|note| (text, note)));
+        self.machines[n].peer().write_at(path, at as u64, short);
+    }
+
+    fn write(&mut self, n: usize, path: &str, before: Option<String>) {
+        let before = match before {
+            Some(long) if long.len() > machine::PART_BYTES && self.dice.roll(2) == 0 => {
+                return self.edit(n, path, long);
+            }
+            before => before,
+        };
+        self.note(format!("{n} writes {path} over {before:?}"));
+        self.ledger.give_up(before);
+        let short = self.ledger.fresh(format!("{n} wrote {path}"));
+        let long = self.dice.roll(4) == 0;
+        // A long one is sent in parts.
+        let text =
+            if long { format!("{short}{}", "=".repeat(3 * machine::PART_BYTES)) } else { short.clone() };
+        if long {
+            let note = self.ledger.live.remove(&short);
+            self.ledger.live.extend(note.map(|note| (text.clone(), note)));
+        }
+        self.machines[n].peer().write(path, &text);
+    }
+
+    fn rename(&mut self, n: usize, path: &'static str) {
+        let to = PATHS[self.dice.roll(PATHS.len())];
+        let Some(displaced) = self.machines[n].held(to) else { return };
+        self.note(format!("{n} renames {path} to {to} {displaced:?}"));
+        if to != path {
+            self.ledger.give_up(displaced);
+        }
+        self.machines[n].peer().rename(path, to);
+    }
+}
