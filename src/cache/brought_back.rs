@@ -14,7 +14,7 @@ impl Cache {
     pub(super) fn remember_taken(names: &mut Names, ino: Ino, path: &Path) {
         let Ok(inode) = names.inode_mut(ino) else { return };
         inode.parted = true;
-        if inode.opens > 0 && inode.path.is_none() {
+        if (inode.opens > 0 || inode.watched) && inode.path.is_none() {
             inode.taken_path = Some(Path::clone(path));
         }
     }

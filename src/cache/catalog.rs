@@ -216,6 +216,8 @@ mod tests {
             parted: false,
             given: false,
             taken_path: None,
+            lent: 0,
+            watched: false,
         }
     }
 

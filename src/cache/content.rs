@@ -53,6 +53,10 @@ pub struct ContentState {
     pub(super) point_spoiled: bool,
     /// Whether presence that the catalog does not know must go with the next note.
     pub(super) unnoted: bool,
+    /// Whether the file may be changed unseen.
+    pub(super) watched: bool,
+    /// Whether it was changed since the last durable point began.
+    pub(super) changed: bool,
     /// Whether parts of the file may be holes that take no room on the disk.
     sparse: bool,
     /// The room that it took when it was found.
@@ -78,6 +82,8 @@ impl Content {
             point: None,
             point_spoiled: false,
             unnoted: false,
+            watched: false,
+            changed: false,
             sparse: len > 0,
             room: None,
         };
@@ -244,6 +250,9 @@ impl ContentState {
         let file = self.file(path)?;
         let end = (offset + bytes.len() as u64).min(self.row.fill_limit);
         let gaps = if offset < end { self.row.present.missing(offset..end) } else { Vec::new() };
+        if gaps.is_empty() {
+            return Ok(0);
+        }
         let changed = file.metadata().and_then(|meta| meta.modified());
         let mut filled = 0;
         for gap in gaps {

@@ -22,6 +22,7 @@ const OPEN_FILES: usize = 512;
 impl Cache {
     /// Writes all dirty content, and some of what was hydrated, to the disk.
     pub fn durable_point(&self) -> Result<()> {
+        self.look_at_watched();
         let mut any = false;
         let mut failed = None;
         for content in self.contents_to_write_down() {
@@ -52,6 +53,7 @@ impl Cache {
 
     /// Writes one file to the disk; returns when it would survive a power cut.
     pub fn make_durable(&self, ino: Ino) -> Result<()> {
+        self.look_at(ino)?;
         let id = self.names.read().inode(ino)?.content.clone();
         if let Some(id) = id {
             self.write_down(&*self.content(&id)?)?;
@@ -90,12 +92,14 @@ impl Cache {
         let _one_at_a_time = content.writing_down.lock();
         let (file, present, new) = {
             let mut state = content.lock();
-            if state.row.durable_len == Some(state.len) && !state.row.overwriting {
+            let is_written = !state.row.overwriting || (state.watched && !state.changed);
+            if state.row.durable_len == Some(state.len) && is_written {
                 return Ok(false);
             }
             let len = state.len;
             state.point = Some(len);
             state.point_spoiled = false;
+            state.changed = false;
             (state.file(content.path())?, state.row.present.clone(), state.row.durable_len.is_none())
         };
         let path = content.path();
@@ -108,7 +112,8 @@ impl Cache {
         state.row.durable_present = present;
         let limit = state.row.fill_limit;
         state.row.durable_present.cut_from(limit);
-        state.row.overwriting = state.point_spoiled;
+        // What may change unseen may be changing.
+        state.row.overwriting = state.point_spoiled || state.watched;
         let row = state.row.clone();
         self.catalog.note(&[RowOp::Content(content.id.clone(), Box::new(row))])?;
         Ok(true)

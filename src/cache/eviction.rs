@@ -137,11 +137,14 @@ impl Cache {
 }
 
 /// A file of which one name waits for its copy in the bucket is kept: others may replace the
-/// object that would be copied.
+/// object that would be copied. So is one whose content file is lent: another one could not take
+/// its place while the kernel has this one.
 fn is_droppable(names: &Names, path: &str, (ino, inode): (Ino, &Inode)) -> bool {
     let object = inode.equal_object();
     inode.is_file()
         && !inode.local
+        && inode.lent == 0
+        && !inode.watched
         && names.names_of(ino).iter().all(|name| !names.is_dirty(name))
         && object.is_some_and(|source| *source.key == *path && source.remote.size == inode.size)
 }

@@ -33,23 +33,15 @@ pub enum Access {
 impl Cache {
     /// Opens a file; the caller owes a [`Cache::release`].
     pub fn open_file(&self, ino: Ino, access: Access) -> Result<()> {
-        if access == Access::Write
-            && let Some(reason) = self.read_only_reason()
-        {
-            return Err(CacheError::ReadOnly(reason));
+        self.check_access(access)?;
+        count_open(&mut self.names.write(), ino)
+    }
+
+    pub(super) fn check_access(&self, access: Access) -> Result<()> {
+        match self.read_only_reason() {
+            Some(reason) if access == Access::Write => Err(CacheError::ReadOnly(reason)),
+            _ => Ok(()),
         }
-        let mut names = self.names.write();
-        let inode = names.inode_mut(ino)?;
-        if inode.is_folder() {
-            return Err(CacheError::IsAFolder(inode.path.as_deref().unwrap_or("").to_owned()));
-        }
-        if inode.path.is_none() && (inode.opens == 0 || inode.taken_path.is_some()) {
-            // Its content went with its last name, or others took the name: who asks for the
-            // name means what has it now.
-            return Err(CacheError::Gone(ino));
-        }
-        inode.opens += 1;
-        Ok(())
     }
 
     /// Closes a file that was opened.
@@ -193,7 +185,7 @@ impl Cache {
         Ok(())
     }
 
-    fn token_for(&self, ino: Ino) -> Result<ChangeToken> {
+    pub(super) fn token_for(&self, ino: Ino) -> Result<ChangeToken> {
         let uncounted = {
             let names = self.names.read();
             let inode = only_file(names.inode(ino)?)?;
@@ -218,7 +210,7 @@ impl Cache {
 
     /// Notes that a file changes, before it does; returns whether this is (still) its content,
     /// and its name was not taken by others a moment ago. Held: the content's lock.
-    fn note_changing(
+    pub(super) fn note_changing(
         &self,
         ino: Ino,
         content: &Arc<Content>,
@@ -228,7 +220,13 @@ impl Cache {
         let now = self.now_nanos();
         let first = first_change(&self.names.read(), ino)?;
         if let Some((path, base)) = first.clone() {
-            content.stamp_first(state, &self.origin(path, base, !state.is_complete()))?;
+            let origin = self.origin(path, base, !state.is_complete());
+            // The time of a watched file may tell of a store that was not looked at yet.
+            if state.watched {
+                content.stamp(state, &origin)?;
+            } else {
+                content.stamp_first(state, &origin)?;
+            }
         }
         let durably = state.overwrites_durable(range.start);
         let mut names = self.names.write();
@@ -253,6 +251,7 @@ impl Cache {
         self.commit(&mut names, group)?;
         names.touch(ino, now, self.now());
         drop(names);
+        state.changed = true;
         if durably {
             self.catalog.sync()?;
         }
@@ -268,6 +267,21 @@ impl Cache {
     fn file_resized(&self, ino: Ino, size: u64) {
         self.names.write().set_size(ino, size);
     }
+}
+
+/// Counts one more open of a file, if there is one to open.
+pub(super) fn count_open(names: &mut Names, ino: Ino) -> Result<()> {
+    let inode = names.inode_mut(ino)?;
+    if inode.is_folder() {
+        return Err(CacheError::IsAFolder(inode.path.as_deref().unwrap_or("").to_owned()));
+    }
+    if inode.path.is_none() && (inode.opens == 0 || inode.taken_path.is_some()) {
+        // Its content went with its last name, or others took the name: who asks for the
+        // name means what has it now.
+        return Err(CacheError::Gone(ino));
+    }
+    inode.opens += 1;
+    Ok(())
 }
 
 /// Returns whose content a file's is, and of which version, if this is its first change since

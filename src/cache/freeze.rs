@@ -103,7 +103,8 @@ impl Cache {
     /// Fails with [`CacheError::NotFound`] if some of them must be fetched first.
     pub fn snapshot(&self, ino: Ino) -> Result<(Stamp, Bytes)> {
         let content = self.content_of(ino)?;
-        let state = content.lock();
+        let mut state = content.lock();
+        self.seal(ino, &content, &mut state)?;
         let stamp = self.stamp_with(ino, &content)?;
         let whole = 0..state.len;
         if !state.missing(whole.clone()).is_empty() {
@@ -134,6 +135,7 @@ impl Cache {
     pub fn thaw(&self, ino: Ino) -> Result<UploadSource> {
         let content = self.content_of(ino)?;
         let mut state = content.lock();
+        self.seal(ino, &content, &mut state)?;
         let file = state.file(content.path())?;
         let stamp = self.stamp_with(ino, &content)?;
         let (gaps, same) = (state.missing(0..state.len), self.same_as(ino, &state));
@@ -146,6 +148,7 @@ impl Cache {
         let path = self.folder().join("state").join(format!("{FROZEN}{}", content.id.0));
         let failed = |source| CacheError::Io { step: "Copying", path: path.clone(), source };
         let mut state = content.lock();
+        self.seal(ino, &content, &mut state)?;
         let live = state.file(content.path())?;
         let file = Arc::new(copy_present(&state, &live, &path).map_err(failed)?);
         let stamp = self.stamp_with(ino, &content)?;

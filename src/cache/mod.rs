@@ -41,6 +41,7 @@ pub mod holes;
 pub mod hydrate;
 pub mod journal;
 pub mod kind;
+pub mod lent;
 mod links;
 pub mod listing;
 pub mod missing;
@@ -68,6 +69,7 @@ pub mod tree;
 pub mod unchanged;
 pub mod unnamed;
 mod walk;
+mod watched;
 pub mod watermark;
 mod windows;
 pub mod within;
@@ -99,6 +101,11 @@ pub enum Seen {
     Content {
         /// The file.
         ino: Ino,
+        /// Its names, each with its folder.
+        names: Vec<(Ino, String)>,
+    },
+    /// Nobody uses a file, as far as is known here.
+    Unused {
         /// Its names, each with its folder.
         names: Vec<(Ino, String)>,
     },
@@ -149,6 +156,7 @@ pub struct Cache {
     /// applied until all of it is taken over again.
     show_again: AtomicBool,
     missing: missing::Missing,
+    watches: watched::Watches,
     read_only: Mutex<Option<String>>,
     frozen: AtomicBool,
     _lock: FolderLock,

@@ -137,13 +137,14 @@ impl Names {
     fn put_inode(&mut self, ino: Ino, mut row: Inode, now: Instant) {
         // A row may be a copy of another inode's: what is kept in memory only is this one's.
         (row.path, row.opens, row.lookups, row.taken_path) = (None, 0, 0, None);
-        (row.parted, row.given) = (false, false);
+        (row.parted, row.given, row.lent, row.watched) = (false, false, 0, false);
         if let Some(old) = self.inodes.get(&ino) {
             row.path.clone_from(&old.path);
             row.opens = old.opens;
             row.lookups = old.lookups;
             row.taken_path.clone_from(&old.taken_path);
             (row.parted, row.given) = (old.parted, old.given);
+            (row.lent, row.watched) = (old.lent, old.watched);
             if old.path.is_some() {
                 self.bytes = self.bytes - counted(old) + counted(&row);
             }

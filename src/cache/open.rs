@@ -80,6 +80,7 @@ impl Cache {
             temporaries: Mutex::new(temporaries),
             show_again: AtomicBool::new(false),
             missing: super::missing::Missing::default(),
+            watches: super::watched::Watches::default(),
             read_only: Mutex::new(None),
             frozen: AtomicBool::new(false),
             _lock: lock,

@@ -20,6 +20,8 @@ use crate::os::crash_point::{Step, reached};
 const ORIGIN: &str = "user.bayou.origin";
 /// The time that a content file bears until it is written to, nanoseconds since 1970.
 const UNTOUCHED: Nanos = 1;
+/// The time from which on a content file's time is that of a write: those before are marks.
+const FIRST_WRITTEN: Nanos = 1_000_000_000;
 /// Room for the longest path and base.
 const MAX_ORIGIN_BYTES: usize = 16 << 10;
 
@@ -41,11 +43,21 @@ pub struct Origin {
 impl Content {
     /// Writes down whose content this is, before its first change. Held: the content's lock.
     pub(super) fn stamp_first(&self, state: &mut ContentState, origin: &Origin) -> Result<()> {
-        let file = state.file(self.path())?;
-        let time = Timespec { tv_sec: 0, tv_nsec: UNTOUCHED };
-        rustix::fs::futimens(&*file, &Timestamps { last_access: time, last_modification: time })
-            .map_err(|failed| CacheError::io("Marking", self.path())(failed.into()))?;
+        self.mark(state, UNTOUCHED)?;
         self.stamp(state, origin)
+    }
+
+    /// Notes in the content file that what was written to it was seen, as the change that this
+    /// stamp counts: its time tells until it is written to again.
+    pub(super) fn mark_seen(&self, state: &mut ContentState, stamp: u64) -> Result<()> {
+        self.mark(state, seen_at(stamp))
+    }
+
+    fn mark(&self, state: &mut ContentState, mark: Nanos) -> Result<()> {
+        let file = state.file(self.path())?;
+        let time = Timespec { tv_sec: 0, tv_nsec: mark };
+        rustix::fs::futimens(&*file, &Timestamps { last_access: time, last_modification: time })
+            .map_err(|failed| CacheError::io("Marking", self.path())(failed.into()))
     }
 
     /// Writes down whose content this is. Held: the content's lock.
@@ -72,15 +84,28 @@ impl Content {
         }
     }
 
-    /// Returns whether nothing was written since the file says whose content it is.
-    pub(super) fn is_untouched(&self) -> bool {
-        std::fs::metadata(self.path()).is_ok_and(|meta| changed_at(&meta) == UNTOUCHED)
+    /// Returns whether nothing was written since the file says whose content it is, or since the
+    /// change that this stamp counts.
+    pub(super) fn is_untouched_since(&self, stamp: u64) -> bool {
+        let time = std::fs::metadata(self.path()).map(|meta| changed_at(&meta));
+        time.is_ok_and(|time| time == UNTOUCHED || time == seen_at(stamp))
     }
 
     /// Returns whose content this is, if it is dirty.
     pub(super) fn origin(&self) -> Option<Origin> {
         origin_of(self.path())
     }
+}
+
+/// Returns whether a content file's time says that nothing was written to it since it was marked.
+pub(super) fn is_mark(time: Nanos) -> bool {
+    (UNTOUCHED..FIRST_WRITTEN).contains(&time)
+}
+
+/// Returns the mark of a content file whose changes were seen up to a stamp.
+fn seen_at(stamp: u64) -> Nanos {
+    let after = UNTOUCHED + 1;
+    after + (stamp % (FIRST_WRITTEN - after) as u64) as Nanos
 }
 
 /// Returns when a content file was last written to.
@@ -108,10 +133,12 @@ mod tests {
         content.create().unwrap();
         let origin = Origin { path: "a/b".into(), base: None, partial: true, boot: "b".into() };
         content.stamp_first(&mut content.lock(), &origin).unwrap();
-        assert!(content.is_untouched());
+        assert!(content.is_untouched_since(7));
         let path = content.path().to_owned();
         content.lock().write(&ChangeToken::uncounted(), &path, 0, b"x").unwrap();
-        assert!(!content.is_untouched());
+        assert!(!content.is_untouched_since(7));
+        content.mark_seen(&mut content.lock(), 7).unwrap();
+        assert!(content.is_untouched_since(7) && !content.is_untouched_since(6));
         assert_eq!(content.origin(), Some(origin));
         content.unstamp().unwrap();
         assert_eq!(content.origin(), None);

@@ -58,6 +58,7 @@ pub struct Tally {
 impl Cache {
     /// Returns the unpushed names that have rested for `rest`, or are dirty for `at_most`.
     pub fn due(&self, rest: Duration, at_most: Duration) -> Vec<Path> {
+        self.look_at_watched();
         let now = self.now();
         let since = |then: Instant| now.saturating_duration_since(then);
         let names = self.names.read();
@@ -73,11 +74,13 @@ impl Cache {
 
     /// Returns all unpushed names.
     pub fn all_pending(&self) -> Vec<Path> {
+        self.look_at_watched();
         self.names.read().pending().keys().cloned().collect()
     }
 
     /// Returns whether there is nothing to push.
     pub fn nothing_pending(&self) -> bool {
+        self.look_at_watched();
         self.names.read().pending().is_empty() && self.unused_temporaries().is_empty()
     }
 
@@ -88,6 +91,7 @@ impl Cache {
 
     /// Counts the unpushed names that are asked for.
     pub fn pending_tally_of(&self, is_asked: impl Fn(&str) -> bool) -> Tally {
+        self.look_at_watched();
         let names = self.names.read();
         let mut tally = Tally::default();
         for path in names.pending().keys().filter(|path| is_asked(path)) {
@@ -145,6 +149,7 @@ impl Cache {
 
     /// Returns the unpushed names directly in a folder, and the folder's own.
     pub fn pending_in_folder(&self, folder: &str) -> Vec<Path> {
+        self.look_at_watched();
         let names = self.names.read();
         let here =
             |path: &&Path| ***path == *folder || (super::names::split(path).0 == folder && !path.is_empty());
@@ -196,6 +201,7 @@ impl Cache {
 
     /// Returns how often an inode was changed.
     pub fn stamp_of(&self, ino: Ino) -> Result<Stamp> {
+        self.look_at(ino)?;
         Ok(self.names.read().inode(ino)?.stamp)
     }
 
@@ -303,6 +309,9 @@ impl Cache {
         // Held throughout: nobody changes the content while its mark is taken away.
         let content = self.content_if_any(ino);
         let mut state = content.as_ref().map(|content| content.lock());
+        if let (Some(content), Some(state)) = (&content, state.as_deref_mut()) {
+            self.look(ino, content, state)?;
+        }
         let mut names = self.names.write();
         let still = names.name(path).is_some_and(|name| name.ino == ino);
         if !still {
@@ -325,6 +334,7 @@ impl Cache {
         let mut pushed = inode.clone();
         let whole = pushed.stamp.content == stamp.content;
         let mut group = Vec::new();
+        let pushed_base = remote.clone();
         if let Some(remote) = remote
             && (whole || pushed.source.as_ref().is_some_and(|source| *source.key != **path))
         {
@@ -336,9 +346,14 @@ impl Cache {
             }
             pushed.source = Some(object);
         }
-        if let Some(content) = content.as_ref().filter(|_| whole) {
-            content.unstamp()?;
-            reached(Step::ContentUnmarked);
+        if let (Some(content), Some(state)) = (&content, state.as_deref_mut().filter(|_| whole)) {
+            if state.watched {
+                // It says so whatever the catalog does: it may be changed again unseen.
+                content.stamp(state, &self.origin(Path::clone(path), pushed_base, false))?;
+            } else {
+                content.unstamp()?;
+                reached(Step::ContentUnmarked);
+            }
         }
         group.push(RowOp::Inode(ino, Box::new(pushed)));
         group.push(RowOp::Name(Path::clone(path), Box::new(noted)));

@@ -47,7 +47,7 @@ impl Cache {
                 }
                 Some(content) if changed => self.recover_changed(&path, ino, &content)?,
                 Some(content) => match content.origin().filter(|_| !power_was_cut) {
-                    Some(origin) if !content.is_untouched() => {
+                    Some(origin) if !content.is_untouched_since(inode.stamp.content) => {
                         self.recover_unnoted(&path, ino, &content, origin)?;
                     }
                     _ => self.recover_clean(ino, &content, &inode, power_was_cut)?,

@@ -110,10 +110,12 @@ impl Cache {
     }
 }
 
-/// Returns the content of a file whose bytes are in no object, with the version it derives from.
+/// Returns the content of a file whose bytes are in no object, or may be in none, with the version
+/// it derives from.
 fn changed_content(names: &Names, path: &Path) -> Option<(ContentId, Option<Remote>)> {
     let (name, inode) = names.at(path).ok()?;
-    let id = inode.content.clone().filter(|_| !inode.local && inode.equal_object().is_none())?;
+    let is_changed = inode.equal_object().is_none() || inode.watched;
+    let id = inode.content.clone().filter(|_| !inode.local && is_changed)?;
     Some((id, name.base.clone()))
 }
 

@@ -144,6 +144,12 @@ pub struct Inode {
     /// Open handles.
     #[serde(skip)]
     pub opens: u32,
+    /// How many of them read and write the content file without us: it is lent to the kernel.
+    #[serde(skip)]
+    pub lent: u32,
+    /// Whether its content file may be changed unseen.
+    #[serde(skip)]
+    pub watched: bool,
     /// Lookups that the kernel has not forgotten.
     #[serde(skip)]
     pub lookups: u64,

@@ -124,7 +124,8 @@ impl Cache {
         let indexed = names.at(&path)?.0.remote.clone();
         let is_linked = !names.is_only_name(ino, &path);
         let is_told = inode.lookups > 0 && (inode.given || inode.size != remote.size);
-        if !unread || is_told || is_linked || inode.parted {
+        let is_lent = inode.lent > 0 || inode.watched;
+        if !unread || is_told || is_linked || is_lent || inode.parted {
             let entry = Entry { size: Some(remote.size), ..Entry::default() };
             self.replace_by_remote(&mut names, &path, &entry, remote.clone())?;
             let (name, inode) = names.at(&path)?;

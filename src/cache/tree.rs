@@ -96,6 +96,11 @@ impl Cache {
         let mut names = self.names.write();
         let Ok(inode) = names.inode_mut(ino) else { return };
         inode.lookups = inode.lookups.saturating_sub(count);
+        if inode.watched && inode.lookups == 0 {
+            drop(names);
+            self.end_watch(ino);
+            names = self.names.write();
+        }
         self.drop_if_unused(&mut names, ino);
     }
 
@@ -303,7 +308,8 @@ impl Cache {
     /// when the kernel has forgotten it.
     pub(super) fn drop_if_unused(&self, names: &mut Names, ino: Ino) {
         let Ok(inode) = names.inode_mut(ino) else { return };
-        if inode.path.is_some() || inode.opens > 0 {
+        let may_be_brought_back = inode.watched && inode.taken_path.is_some();
+        if inode.path.is_some() || inode.opens > 0 || may_be_brought_back {
             return;
         }
         let content = inode.content.take();
@@ -377,6 +383,8 @@ impl Inode {
             implied: false,
             path: None,
             opens: 0,
+            lent: 0,
+            watched: false,
             lookups: 0,
             parted: false,
             given: false,

@@ -63,9 +63,11 @@ pub struct SameAs {
 }
 
 impl ContentState {
-    /// Notes that a file is about to be changed that is an object's still.
+    /// Notes that a file is about to be changed that is an object's still. Of one that may be
+    /// changed unseen nothing is known.
     pub(super) fn is_all_unchanged(&mut self, inode: &Inode) {
-        self.row.unchanged = inode.equal_object().and_then(|object| Unchanged::all_of(object, self.len));
+        let object = inode.equal_object().filter(|_| !self.watched);
+        self.row.unchanged = object.and_then(|object| Unchanged::all_of(object, self.len));
     }
 
     /// Notes that bytes are about to be changed; returns which are not known to be unchanged any

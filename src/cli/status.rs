@@ -204,9 +204,17 @@ fn describe(status: &MountStatus) -> Vec<String> {
         row("last error", error.clone());
     }
     row("requests", status.requests.to_string());
+    row("passthrough", passthrough(status));
     row("process", status.pid.to_string());
     lines.extend(status.paths.iter().map(describe_path));
     lines
+}
+
+fn passthrough(status: &MountStatus) -> String {
+    match &status.passthrough_off {
+        Some(reason) => format!("off: {reason}"),
+        None => units::count(status.passthrough_opens, "open"),
+    }
 }
 
 fn amount(amount: Amount) -> String {
@@ -250,6 +258,8 @@ mod tests {
             fetched_bytes: 5,
             evictions: 1,
             evicted_bytes: 3,
+            passthrough_opens: 4,
+            passthrough_off: None,
             paths: vec![PathStatus { path: "x".into(), state: "dirty".to_owned(), size: 10, hydrated: 5 }],
         }
     }
@@ -270,6 +280,7 @@ mod tests {
              \x20 offline since          2026-01-02T03:04:05Z\n\
              \x20 last error             No route\n\
              \x20 requests               17\n\
+             \x20 passthrough            4 opens\n\
              \x20 process                7\n\
              \x20 x: dirty, 5 bytes of 10 bytes here"
         );
@@ -309,6 +320,8 @@ mod tests {
                 "fetched_bytes",
                 "evictions",
                 "evicted_bytes",
+                "passthrough_opens",
+                "passthrough_off",
                 "paths"
             ]
         );

@@ -93,6 +93,12 @@ pub struct MountStatus {
     /// How many bytes that freed.
     #[serde(default)]
     pub evicted_bytes: u64,
+    /// How many files were opened for the kernel to read them itself, since the mount began.
+    #[serde(default)]
+    pub passthrough_opens: u64,
+    /// Why the kernel reads no files itself, if so.
+    #[serde(default)]
+    pub passthrough_off: Option<String>,
     /// The paths that were asked about.
     #[serde(default)]
     pub paths: Vec<PathStatus>,

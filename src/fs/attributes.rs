@@ -85,6 +85,7 @@ impl Front {
 
     /// Returns what `stat` tells of an inode.
     pub(super) fn get_attr(&self, ino: Ino) -> Result<FileAttr> {
+        self.cache.look_at(ino)?;
         Ok(self.file_attr(&self.cache.attr(ino)?))
     }
 

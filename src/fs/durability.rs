@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fuser::FileHandle;
 
 use super::error::Result;
-use super::file_io::WRITES;
+use super::file_io::is_for_writing;
 use super::front::{CloseMode, Front, FsyncMode};
 use crate::cache::{Cache, CacheError, Ino};
 use crate::sync::guarded::Round;
@@ -13,7 +13,7 @@ use crate::sync::guarded::Round;
 impl Front {
     /// Returns whether the close of this handle waits for the bucket.
     pub(super) fn close_waits(&self, handle: FileHandle) -> bool {
-        handle == WRITES && self.options.close == CloseMode::Flushes
+        is_for_writing(handle) && self.options.close == CloseMode::Flushes
     }
 
     /// Returns when a file's changes are as safe as the mount was asked to make them.

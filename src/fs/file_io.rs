@@ -5,13 +5,15 @@
 //! on the inode, because a mapping may write long after the handle's close.
 
 use std::ffi::OsStr;
+use std::sync::Arc;
 
-use fuser::{FileAttr, FileHandle, FopenFlags, OpenAccMode, OpenFlags, WriteFlags};
+use fuser::{BackingId, FileAttr, FileHandle, FopenFlags, OpenAccMode, OpenFlags, WriteFlags};
 
 use super::change_tree::NodeKind;
 use super::error::Result;
 use super::front::{Caller, Front};
 use super::name;
+use super::passthrough::{Loan, Register};
 use crate::cache::attributes::SetAttr;
 use crate::cache::content::ReadOutcome;
 use crate::cache::file::Access;
@@ -20,10 +22,12 @@ use crate::sync::describe;
 use crate::sync::guarded::Round;
 
 /// An open file, as the kernel is told of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Opened {
     pub(super) handle: FileHandle,
     pub(super) flags: FopenFlags,
+    /// The content file, if it is lent.
+    pub(super) backing: Option<Arc<BackingId>>,
 }
 
 /// What a read asks for.
@@ -48,21 +52,40 @@ const MOST_PUSHES: usize = 8;
 /// The handle of a file that is open for reading only.
 const READS: FileHandle = FileHandle(1);
 /// The handle of a file that is open for writing.
-pub(super) const WRITES: FileHandle = FileHandle(2);
+const WRITES: FileHandle = FileHandle(2);
+/// The handle of a file that is lent for reading only.
+const LENT_READS: FileHandle = FileHandle(3);
+/// The handle of a file that is lent for writing.
+const LENT_WRITES: FileHandle = FileHandle(4);
+
+/// Returns whether a handle may have been written through.
+pub(super) fn is_for_writing(handle: FileHandle) -> bool {
+    handle == WRITES || handle == LENT_WRITES
+}
 
 impl Front {
     /// Opens a file, and empties it if asked to.
-    pub(super) fn open(&self, ino: Ino, flags: OpenFlags, caller: Caller) -> Result<Opened> {
+    pub(super) fn open(
+        &self,
+        ino: Ino,
+        flags: OpenFlags,
+        caller: Caller,
+        register: Register<'_>,
+    ) -> Result<Opened> {
         let access = access_of(flags);
-        self.cache.open_file(ino, access)?;
+        let opened = match self.borrow(ino, access, register)? {
+            Loan::Lent(id) => lent(access, id),
+            Loan::None => unlent(access),
+            Loan::Failed => unkept(access),
+        };
         if flags.0 & libc::O_TRUNC != 0 {
             let empty = SetAttr { size: Some(0), ..SetAttr::default() };
             if let Err(failed) = self.set_attr(ino, empty, caller) {
-                self.cache.release(ino);
+                self.release(ino, opened.handle)?;
                 return Err(failed);
             }
         }
-        Ok(opened(access))
+        Ok(opened)
     }
 
     /// Makes a file and opens it.
@@ -72,6 +95,7 @@ impl Front {
         name: &OsStr,
         (mode, flags): (u32, OpenFlags),
         caller: Caller,
+        register: Register<'_>,
     ) -> Result<(FileAttr, Opened)> {
         let name = name::new(name)?;
         let node = self.new_node(parent, mode, caller, NodeKind::File)?;
@@ -80,13 +104,17 @@ impl Front {
             Err(CacheError::Exists(_)) if flags.0 & libc::O_EXCL == 0 => self.cache.lookup(parent, name)?,
             made => made?,
         };
-        let opened = self.open(attr.ino, flags, caller)?;
+        let opened = self.open(attr.ino, flags, caller, register)?;
         Ok((self.get_attr(attr.ino)?, opened))
     }
 
     /// Closes a file.
-    pub(super) fn release(&self, ino: Ino) -> Result<()> {
-        self.cache.release(ino);
+    pub(super) fn release(&self, ino: Ino, handle: FileHandle) -> Result<()> {
+        if handle == LENT_READS || handle == LENT_WRITES {
+            self.passthrough.give_back(ino, &self.cache);
+        } else {
+            self.cache.release(ino);
+        }
         Ok(())
     }
 
@@ -150,11 +178,25 @@ fn access_of(flags: OpenFlags) -> Access {
 
 /// The kernel keeps its pages over opens (we say when they are wrong) and does not report the
 /// close of a file that cannot have been changed.
-fn opened(access: Access) -> Opened {
-    match access {
-        Access::Read => {
-            Opened { handle: READS, flags: FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH }
-        }
-        Access::Write => Opened { handle: WRITES, flags: FopenFlags::FOPEN_KEEP_CACHE },
-    }
+fn unlent(access: Access) -> Opened {
+    let (handle, flags) = match access {
+        Access::Read => (READS, FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH),
+        Access::Write => (WRITES, FopenFlags::FOPEN_KEEP_CACHE),
+    };
+    Opened { handle, flags, backing: None }
+}
+
+/// The content file may change without the kernel's pages: it keeps none.
+fn unkept(access: Access) -> Opened {
+    Opened { flags: FopenFlags::FOPEN_DIRECT_IO, ..unlent(access) }
+}
+
+/// The kernel reads the content file itself. Each write comes to us, and so does each read of who
+/// writes; only what is mapped does not.
+fn lent(access: Access, id: Arc<BackingId>) -> Opened {
+    let (handle, flags) = match access {
+        Access::Read => (LENT_READS, FopenFlags::FOPEN_NOFLUSH),
+        Access::Write => (LENT_WRITES, FopenFlags::FOPEN_DIRECT_IO),
+    };
+    Opened { handle, flags, backing: Some(id) }
 }

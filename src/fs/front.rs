@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::passthrough::Passthrough;
 use crate::cache::Cache;
 use crate::cache::hydrate::Hydrator;
 use crate::os::clock::SharedClock;
@@ -49,6 +50,7 @@ pub struct Front {
     pub(super) sync: Arc<SyncService>,
     pub(super) clock: SharedClock,
     pub(super) options: FrontOptions,
+    pub(super) passthrough: Arc<Passthrough>,
 }
 
 /// Who makes a request.
@@ -70,6 +72,12 @@ impl Front {
     pub fn new(sync: Arc<SyncService>, hydrator: Arc<Hydrator>, options: FrontOptions) -> Self {
         let cache = Arc::clone(sync.cache());
         let clock = Arc::clone(cache.clock());
-        Self { cache, hydrator, sync, clock, options }
+        let passthrough = Arc::new(Passthrough::over(cache.folder()));
+        Self { cache, hydrator, sync, clock, options, passthrough }
+    }
+
+    /// Returns what is lent to the kernel.
+    pub fn passthrough(&self) -> Arc<Passthrough> {
+        Arc::clone(&self.passthrough)
     }
 }

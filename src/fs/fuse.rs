@@ -4,6 +4,7 @@
 //! absent bytes, a write into a full cache and a flush go to tokio together with their reply.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::time::SystemTime;
@@ -16,7 +17,7 @@ use fuser::{
 };
 
 use super::adapter::{Adapter, len_of};
-use super::file_io::{Span, Written};
+use super::file_io::{Opened, Span, Written};
 use super::front::Caller;
 use super::negotiate::{self, FOR_EVER, GENERATION};
 use crate::cache::attributes::SetAttr;
@@ -28,7 +29,7 @@ fn caller(request: &Request) -> Caller {
 
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        negotiate::agree(config);
+        negotiate::agree(config, &self.front.passthrough);
         Ok(())
     }
 
@@ -128,8 +129,10 @@ impl Filesystem for Adapter {
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        match self.answer("open", |front| front.open(ino.0, flags, caller(request))) {
-            Ok(opened) => reply.opened(opened.handle, opened.flags),
+        let register = |file: &File| reply.open_backing(file);
+        match self.answer("open", |front| front.open(ino.0, flags, caller(request), &register)) {
+            Ok(Opened { handle, flags, backing: Some(id) }) => reply.opened_passthrough(handle, flags, &id),
+            Ok(Opened { handle, flags, backing: None }) => reply.opened(handle, flags),
             Err(errno) => reply.error(errno),
         }
     }
@@ -185,13 +188,13 @@ impl Filesystem for Adapter {
         &self,
         _: &Request,
         ino: INodeNo,
-        _: FileHandle,
+        handle: FileHandle,
         _: OpenFlags,
         _: Option<LockOwner>,
         _: bool,
         reply: ReplyEmpty,
     ) {
-        self.empty("release", reply, |front| front.release(ino.0));
+        self.empty("release", reply, |front| front.release(ino.0, handle));
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
@@ -329,7 +332,11 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let how = (mode, OpenFlags(flags));
-        match self.answer("create", |front| front.create(parent.0, name, how, caller(request))) {
+        let register = |file: &File| reply.open_backing(file);
+        match self.answer("create", |front| front.create(parent.0, name, how, caller(request), &register)) {
+            Ok((attr, Opened { handle, flags, backing: Some(id) })) => {
+                reply.created_passthrough(&FOR_EVER, &attr, GENERATION, handle, flags, &id);
+            }
             Ok((attr, opened)) => reply.created(&FOR_EVER, &attr, GENERATION, opened.handle, opened.flags),
             Err(errno) => reply.error(errno),
         }

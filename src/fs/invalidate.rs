@@ -124,6 +124,10 @@ fn announce(kernel: &KernelLine, seen: &Seen) -> io::Result<()> {
         Seen::Content { ino, names } => forget_inode(kernel, *ino, Part::All, names),
         Seen::Attributes { ino, names } => forget_inode(kernel, *ino, Part::Attributes, names),
         Seen::Entry { parent, name } => forget_entry(kernel, *parent, name),
+        // The listings stay: the name is what it was.
+        Seen::Unused { names } => {
+            names.iter().try_for_each(|(folder, name)| kernel.forget_name(*folder, name).map(drop))
+        }
     }
 }
 

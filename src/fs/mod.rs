@@ -26,6 +26,7 @@ mod name;
 mod negotiate;
 pub mod notify;
 mod own_xattr;
+pub mod passthrough;
 mod readdir;
 pub mod serve;
 mod xattr;

@@ -6,6 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use fuser::{Config, FileAttr, FileType, Generation, INodeNo, InitFlags, KernelConfig};
 
+use super::passthrough::Passthrough;
+
 /// How long the kernel may keep names, "no such file", and attributes: for ever. Whatever
 /// changes behind its back is announced by [`super::invalidate`].
 pub(super) const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
@@ -56,9 +58,20 @@ const WANTED: InitFlags = InitFlags::FUSE_PARALLEL_DIROPS
     // set-user-id and set-group-id bits (see `attributes` and `file_io`).
     .union(InitFlags::FUSE_HANDLE_KILLPRIV_V2);
 
-/// Asks the kernel for what we want of what it has.
-pub(super) fn agree(config: &mut KernelConfig) {
-    let granted = WANTED & config.capabilities();
+/// How deep the filesystems below a content file may be stacked: not at all. With more, ours could
+/// not be a layer of an overlay.
+const BACKING_DEPTH: u32 = 1;
+
+/// Asks the kernel for what we want of what it has, and whether content files can be lent to it.
+pub(super) fn agree(config: &mut KernelConfig, passthrough: &Passthrough) {
+    let mut wanted = WANTED;
+    if passthrough.is_on() && config.set_max_stack_depth(BACKING_DEPTH).is_ok() {
+        wanted |= InitFlags::FUSE_PASSTHROUGH;
+    }
+    let granted = wanted & config.capabilities();
+    if !granted.contains(InitFlags::FUSE_PASSTHROUGH) {
+        passthrough.turn_off("the kernel does not have it");
+    }
     // A limit that is refused leaves the kernel's own in place.
     config.add_capabilities(granted).ok();
     config.set_max_write(MAX_WRITE_BYTES).ok();

@@ -37,6 +37,8 @@ steps! {
     ChangingNoted = "changing-noted",
     /// The bytes are in the content file; the note of their extent is not.
     ContentWritten = "content-written",
+    /// A file that may be changed unseen is noted as one; its open has not been answered.
+    WatchNoted = "watch-noted",
     /// A local durable point is complete.
     LocallyDurable = "locally-durable",
     /// Changed attributes are in the journal; that has not been answered.

@@ -20,6 +20,7 @@ use crate::control::{
 use crate::fs::busy::Holder;
 use crate::fs::invalidate::InvalidationQueue;
 use crate::fs::mount::Detach;
+use crate::fs::passthrough::Passthrough;
 use crate::fs::serve::Serving;
 use crate::sync::SyncReport;
 use crate::sync::guarded::Round;
@@ -48,6 +49,8 @@ pub(super) struct Answers {
     pub serving: Mutex<Option<Arc<Serving>>>,
     /// Where the kernel is told of what changed.
     pub kernel: InvalidationQueue,
+    /// What is lent to the kernel.
+    pub passthrough: Arc<Passthrough>,
     pub source: String,
     pub mountpoint: PathBuf,
     pub stage: watch::Sender<Stage>,
@@ -211,6 +214,8 @@ impl Answers {
             fetched_bytes: moved.fetched_bytes,
             evictions: moved.evictions,
             evicted_bytes: moved.evicted_bytes,
+            passthrough_opens: self.passthrough.opens(),
+            passthrough_off: self.passthrough.off_reason(),
             paths: paths.iter().filter_map(|path| self.path_status(path)).collect(),
         }
     }

@@ -26,6 +26,7 @@ use crate::fs::front::{CloseMode, Front, FrontOptions};
 use crate::fs::invalidate::{self, InvalidationQueue};
 use crate::fs::mount::{Detach, MountOptions as KernelOptions, Unmounted};
 use crate::fs::mountpoint::Mountpoint;
+use crate::fs::passthrough::Passthrough;
 use crate::fs::serve::{self, Serving};
 use crate::os::clock::SharedClock;
 use crate::os::panics;
@@ -85,9 +86,10 @@ pub async fn mount(
         allow_other: options.allow_other,
     };
     let runtime = tokio::runtime::Handle::current();
+    let passthrough = front.passthrough();
     let (serving, end) = serve::serve(front, &point, &kernel, &runtime, invalidations)
         .map_err(|error| failures::of_mount(&error))?;
-    let mounted = Mounted::new(opened, (serving, queue), &options, point.path(), clock);
+    let mounted = Mounted::new(opened, (serving, queue, passthrough), &options, point.path(), clock);
     let record = mounted.record();
     let seat =
         place::take_seat(&folders, &record).map_err(|error| failures::chain(FailureKind::System, &error));
@@ -122,7 +124,7 @@ struct Mounted {
 impl Mounted {
     fn new(
         opened: Arc<Opened>,
-        (serving, kernel): (Serving, InvalidationQueue),
+        (serving, kernel, passthrough): (Serving, InvalidationQueue, Arc<Passthrough>),
         options: &MountOptions,
         mountpoint: &std::path::Path,
         clock: SharedClock,
@@ -132,6 +134,7 @@ impl Mounted {
             opened,
             serving: Mutex::new(Some(Arc::clone(&serving))),
             kernel,
+            passthrough,
             source: options.session.source.clone(),
             mountpoint: mountpoint.to_owned(),
             stage: watch::channel(Stage::Mounted).0,
@@ -185,6 +188,8 @@ impl Mounted {
         if let Err(error) = ended {
             tracing::error!(%error, "The kernel's session ended with an error");
         }
+        // Nothing is changed any more, seen or unseen.
+        self.answers.opened.cache.end_watches();
         self.answers.stage.send_replace(Stage::Draining);
         stop.send_replace(true);
         self.finish(work, signals, listener).await

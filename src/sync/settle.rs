@@ -35,6 +35,7 @@ impl SyncService {
         if !self.cache.nothing_pending() {
             return Ok(false);
         }
+        self.cache.let_go_of_watched();
         let held = self.index.lock().await;
         let Some(index) = &*held else { return Ok(false) };
         let Some(fingerprint) = index.fingerprint() else { return Ok(false) };

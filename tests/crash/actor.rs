@@ -61,12 +61,12 @@ impl Actor {
         }
     }
 
-    fn full(&self, path: &str) -> PathBuf {
+    pub(crate) fn full(&self, path: &str) -> PathBuf {
         self.mount.join(path)
     }
 
     /// Makes a call that is to change the tree so.
-    fn attempt(
+    pub(crate) fn attempt(
         &mut self,
         (what, of): (String, ChangeOf),
         change: impl FnOnce(&mut Tree),
@@ -346,7 +346,7 @@ impl Actor {
     }
 }
 
-fn edit(tree: &mut Tree, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn edit(tree: &mut Tree, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
     let Some(Node::File { bytes, .. }) = tree.get(path) else { return };
     let mut changed = (**bytes).clone();
     change(&mut changed);
@@ -377,7 +377,7 @@ fn each_name(
     }
 }
 
-fn overwrite(old: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+pub(crate) fn overwrite(old: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
     old.resize(old.len().max(offset + bytes.len()), 0);
     old[offset..offset + bytes.len()].copy_from_slice(bytes);
 }

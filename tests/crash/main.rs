@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a check that cannot be made has failed")]
 
 mod actor;
+mod beside_reader;
 #[path = "../support/bucket_view.rs"]
 mod bucket_view;
 mod chaos;

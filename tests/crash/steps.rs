@@ -143,6 +143,7 @@ fn work(actor: &mut Actor) -> Done {
     actor.make_folder(&own("unmade"))?;
     actor.remove_folder(&own("unmade"))?;
     actor.rename(&own("folder"), &own("made/folder"))?;
+    actor.write_beside_reader(&own("left/large"), 70_000, &dice.bytes(500))?;
     move_in_circles(actor)?;
     actor.link(&own("link"), "new")?;
     actor.create_with(&own("shared"), &dice.bytes(2000))?;
@@ -198,6 +199,7 @@ steps! {
         dying_when_a_content_file_is_made_loses_nothing: ContentMade 3,
         dying_when_a_content_file_is_stamped_loses_nothing: ContentStamped 3,
         dying_when_a_change_is_noted_loses_nothing: ChangingNoted 5,
+        dying_when_a_file_is_watched_loses_nothing: WatchNoted,
         dying_when_content_is_written_loses_nothing: ContentWritten 3,
         dying_at_a_durable_point_loses_nothing: LocallyDurable,
         dying_when_attributes_are_noted_loses_nothing: AttributesNoted 2,

@@ -8,9 +8,14 @@ mod durability;
 mod holes;
 #[path = "../support/kernel_wait.rs"]
 mod kernel_wait;
+mod lent;
+mod lent_mix;
 mod links;
 mod locks;
 mod machine;
+mod mapped;
+#[path = "../support/mapping.rs"]
+mod mapping;
 mod model;
 mod names;
 mod overtaken;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::ops::Range;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use bayou::fs::front::{CloseMode, Front, FrontOptions, FsyncMode};
 use bayou::fs::invalidate::{self, InvalidationQueue};
 use bayou::fs::mount::{Detach, MountOptions};
 use bayou::fs::mountpoint::Mountpoint;
+use bayou::fs::passthrough::Passthrough;
 use bayou::fs::serve::{self, Serving, SessionEnd};
 use bayou::os::clock::{Clock, SystemClock};
 use bayou::store::SharedStore;
@@ -57,6 +58,7 @@ pub(crate) struct World {
     other: Machine,
     is_deaf: Arc<AtomicBool>,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) passthrough: Arc<Passthrough>,
     folder: tempfile::TempDir,
 }
 
@@ -91,7 +93,18 @@ impl World {
     }
 
     fn with_cache(limit_bytes: u64, close: CloseMode, fsync: FsyncMode, pace: &Arc<Pace>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::on_disk(&std::env::temp_dir(), limit_bytes, close, fsync, pace)
+    }
+
+    /// Mounts an empty bucket, with all that is needed for it in this folder.
+    pub(crate) fn on_disk(
+        disk: &Path,
+        limit_bytes: u64,
+        close: CloseMode,
+        fsync: FsyncMode,
+        pace: &Arc<Pace>,
+    ) -> Self {
+        let folder = tempfile::tempdir_in(disk).unwrap();
         // Other users are let through to the mount.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         ["mount", "bucket"].iter().for_each(|name| std::fs::create_dir(folder.path().join(name)).unwrap());
@@ -113,10 +126,12 @@ impl World {
         });
         let options = FrontOptions { uid: 0, gid: 0, close, fsync };
         let front = Front::new(Arc::clone(&sync), hydrator, options);
+        let passthrough = front.passthrough();
         let options = MountOptions { source: "test".to_owned(), read_only: false, allow_other: true };
         let point = Mountpoint::prepare(&folder.path().join("mount")).unwrap();
         let serving = serve::serve(Arc::new(front), &point, &options, runtime.handle(), pending).unwrap();
-        Self { runtime, serving: Some(serving), queue, sync, requests, other, is_deaf, cache, folder }
+        let serving = Some(serving);
+        Self { runtime, serving, queue, sync, requests, other, is_deaf, cache, passthrough, folder }
     }
 
     /// Makes another machine publish exactly these files, and returns when the kernel knows.
@@ -159,6 +174,14 @@ impl World {
     ) -> Option<io::Result<Vec<u8>>> {
         let done = self.runtime.block_on(pace.advance(requests, Pin::new(reading)));
         done.map(|joined| joined.unwrap())
+    }
+
+    /// Returns when every close of a file has arrived that was not lent.
+    pub(crate) fn until_closed(&self, name: &str) {
+        let ino = std::fs::metadata(self.path(name)).unwrap().ino();
+        while !self.cache.is_lent_to_all(ino) {
+            std::thread::yield_now();
+        }
     }
 
     /// Begins to read a whole file.
@@ -231,10 +254,20 @@ impl World {
         done
     }
 
+    /// Pushes everything; returns whether that is all there is.
+    pub(crate) fn push(&self) -> bool {
+        self.runtime.block_on(self.sync.push()).unwrap().settled
+    }
+
     /// Pushes everything, and returns what the other machine then sees.
     pub(crate) fn seen_elsewhere(&self) -> BTreeMap<String, (EntryKind, u32, Vec<u8>)> {
+        assert!(self.push(), "{:?}", self.cache.all_pending());
+        self.published()
+    }
+
+    /// Returns what the other machine sees.
+    pub(crate) fn published(&self) -> BTreeMap<String, (EntryKind, u32, Vec<u8>)> {
         self.runtime.block_on(async {
-            assert!(self.sync.push().await.unwrap().settled, "{:?}", self.cache.all_pending());
             self.other.sync.pull().await.unwrap();
             self.other.tree().await
         })
@@ -250,6 +283,13 @@ impl World {
         let requests = self.requests.requests();
         let is_file = |key: &str| !key.starts_with(['.', '_']);
         requests.iter().filter(|request| request.operation == "get" && is_file(&request.key)).count()
+    }
+
+    /// Returns how often an object was written since the last publication.
+    pub(crate) fn puts(&self, key: &str) -> usize {
+        let requests = self.requests.requests();
+        let is_put = |operation: &str| matches!(operation, "put" | "complete_upload" | "copy");
+        requests.iter().filter(|request| is_put(request.operation) && request.key == key).count()
     }
 
     /// Returns the ranges of an object that were asked for since the last publication.

@@ -126,7 +126,7 @@ fn after_another_boot_the_same_directory_and_cache_serve_a_new_mount() {
 
 /// Runs the program as if the machine had been started anew: another boot id is put over the
 /// kernel's, for this process alone. What others have mounted is not kept mounted for it.
-fn after_another_boot(world: &World, words: &[&str]) -> Said {
+pub(crate) fn after_another_boot(world: &World, words: &[&str]) -> Said {
     write(world.here.path("boot-id"), b"00000000-0000-4000-8000-000000000000\n");
     let script = "while read -r _ at kind _; do
             case $kind:$at in

@@ -13,8 +13,11 @@ mod close;
 mod conflicts;
 mod crashes;
 mod fsync;
+mod lent;
 mod limits;
 mod links;
+#[path = "../support/mapping.rs"]
+mod mapping;
 mod offline;
 mod page;
 mod panics;
