@@ -56,7 +56,9 @@ fn inodes(criterion: &mut Criterion) {
     group.bench_function("lookup", |bencher| bencher.iter(|| machine.lookup(next())));
     group.bench_function("getattr", |bencher| bencher.iter(|| machine.attributes(next())));
     group.bench_function("readdir", |bencher| bencher.iter(|| machine.list(next())));
-    group.bench_function("create", |bencher| bencher.iter(|| machine.create(&[])));
+    group.bench_function("create and remove", |bencher| {
+        bencher.iter(|| machine.remove(&machine.create(&[])));
+    });
     group.finish();
 }
 
@@ -72,7 +74,9 @@ fn content(criterion: &mut Criterion) {
     }
     group.throughput(Throughput::Elements(1));
     group.bench_function("overwrite 4 KiB", |bencher| bencher.iter(|| machine.overwrite(next(), &body)));
-    group.bench_function("create and write 4 KiB", |bencher| bencher.iter(|| machine.create(&body)));
+    group.bench_function("create, write 4 KiB and remove", |bencher| {
+        bencher.iter(|| machine.remove(&machine.create(&body)));
+    });
     group.finish();
 }
 
@@ -81,8 +85,12 @@ fn content(criterion: &mut Criterion) {
 fn together(criterion: &mut Criterion) {
     let machine = Machine::with_files(size(2000, 10), PAGE);
     let mut group = criterion.benchmark_group("together");
-    let lookup = |number: usize| drop(black_box(machine.lookup(number)));
-    let getattr = |number: usize| drop(black_box(machine.attributes(number)));
+    let lookup = |number: usize| {
+        black_box(machine.lookup(number));
+    };
+    let getattr = |number: usize| {
+        black_box(machine.attributes(number));
+    };
     let read = |number: usize| drop(black_box(machine.read(number, PAGE as u64)));
     let read_one = |_: usize| drop(black_box(machine.read(0, PAGE as u64)));
     let calls: [(&str, &(dyn Fn(usize) + Sync)); 4] = [

@@ -9,6 +9,7 @@ use bayou::cache::listing::DirEntry;
 use bayou::cache::tree::{Attr, NewNode};
 use bayou::cache::{Cache, CacheOptions, Ino, ROOT};
 use bayou::os::clock::SystemClock;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 const FILE: NewNode = NewNode { mode: 0o644, uid: None, gid: None };
 const FOLDER: NewNode = NewNode { mode: 0o755, uid: None, gid: None };
@@ -36,6 +37,7 @@ pub struct Machine {
 impl Machine {
     /// Returns a machine with so many files of `size` bytes, in folders.
     pub fn with_files(count: usize, size: usize) -> Self {
+        open_many_files();
         let home = tempfile::tempdir().unwrap();
         let options = CacheOptions { folder: home.path().to_owned(), limit_bytes: ROOMY, min_free_bytes: 0 };
         let cache = Cache::open_in_boot(options, SystemClock::shared(), "the only boot").unwrap();
@@ -99,15 +101,30 @@ impl Machine {
         }
     }
 
-    /// Makes a file in the root that was not there before, with these bytes, and closes it.
-    pub fn create(&self, body: &[u8]) {
+    /// Makes a file in the root that was not there before, with these bytes, and closes it;
+    /// returns its name.
+    pub fn create(&self, body: &[u8]) -> String {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let ino = self.make(ROOT, &format!("new-{number:09}"), body);
+        let name = format!("new-{number:09}");
+        let ino = self.make(ROOT, &name, body);
         self.cache.forget(ino, 1);
+        name
+    }
+
+    /// Removes a file that [`Machine::create`] made.
+    pub fn remove(&self, name: &str) {
+        self.cache.unlink(ROOT, name).unwrap();
     }
 
     /// Writes over the beginning of a file.
     pub fn overwrite(&self, number: usize, body: &[u8]) {
         self.cache.write(self.place(number).ino, 0, body).unwrap();
     }
+}
+
+/// A cache keeps its content files open; as many as the machine allows may be.
+fn open_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
 }
