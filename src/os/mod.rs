@@ -6,4 +6,5 @@ pub mod crash_point;
 pub mod durable_file;
 pub mod folder_lock;
 pub mod host;
+pub mod open_files;
 pub mod panics;

@@ -17,6 +17,7 @@ use crate::model::lock_name::LockName;
 use crate::os::clock::SharedClock;
 use crate::os::durable_file;
 use crate::os::folder_lock::LockError;
+use crate::os::open_files;
 use crate::store::probe::Conditions;
 use crate::sync::capabilities;
 use crate::sync::guarded::Round;
@@ -125,6 +126,7 @@ async fn open_cache(
     folders: &Folders,
     clock: &SharedClock,
 ) -> Result<Arc<Cache>, Failure> {
+    open_files::raise_limit();
     durable_file::make_folder(folder)
         .map_err(|error| failures::of_cache(&CacheError::io("Making", folder)(error)))?;
     let cache_options = size_options(folder, options);

@@ -114,6 +114,8 @@ fn cut(size: u64, copied: &[Range<u64>], limits: Limits) -> Vec<Part> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -139,7 +141,7 @@ mod tests {
     #[test]
     fn of_one_byte_in_256_mib_one_part_is_sent() {
         for at in [0, 1, 3 * MIB, 100 * MIB, 253 * MIB, 256 * MIB - 1] {
-            let parts = plan(256 * MIB, &[at..at + 1]);
+            let parts = plan(256 * MIB, slice::from_ref(&(at..at + 1)));
             assert!(sent(&parts) <= 5 * MIB, "{at}: {parts:?}");
             assert!(parts.len() <= 6, "{at}: {parts:?}");
         }
@@ -165,7 +167,8 @@ mod tests {
     #[test]
     fn nothing_is_planned_where_nothing_can_be_copied() {
         assert_eq!(with_copies(20 * MIB, &RangeSet::default(), LIMITS), None);
-        assert_eq!(with_copies(20 * MIB, &unchanged_but(20 * MIB, &[4 * MIB..20 * MIB]), LIMITS), None);
+        let all_but_the_start = unchanged_but(20 * MIB, slice::from_ref(&(4 * MIB..20 * MIB)));
+        assert_eq!(with_copies(20 * MIB, &all_but_the_start, LIMITS), None);
         assert_eq!(with_copies(0, &RangeSet::up_to(10), LIMITS), None);
     }
 

@@ -79,7 +79,8 @@ impl Locker {
         let mut child = python.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (hear, says) = channel();
-        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| hear.send(line)));
+        let listen = move || lines.map_while(Result::ok).try_for_each(|line| hear.send(line));
+        thread::Builder::new().name("listen".to_owned()).spawn(listen).unwrap();
         Self { child, says }
     }
 

@@ -256,14 +256,8 @@ enum Company {
     Swamp,
 }
 
-async fn play(world: World, seed: u64, company: Company) {
-    let mut stale = None;
-    let mut dice = Dice(seed);
-    let mut ledger = Ledger::default();
-    let mut machines = Vec::new();
-    for _ in 0..MACHINES {
-        machines.push(Machine { peer: Some(world.peer().await), home: None });
-    }
+/// Has the servers lose answers, and refuse requests, at random.
+fn disturb(world: &World, seed: u64) {
     let writes = [Op::PutObject, Op::DeleteObject, Op::CopyObject];
     let lost = Fault::on_these(&writes, Action::ApplyThenRefuse(Refusal::internal_error()));
     let refused = Fault::on_any(Action::Refuse(Refusal::internal_error()));
@@ -275,6 +269,17 @@ async fn play(world: World, seed: u64, company: Company) {
             server.fault(fault);
         }
     }
+}
+
+async fn play(world: World, seed: u64, company: Company) {
+    let mut stale = None;
+    let mut dice = Dice(seed);
+    let mut ledger = Ledger::default();
+    let mut machines = Vec::new();
+    for _ in 0..MACHINES {
+        machines.push(Machine { peer: Some(world.peer().await), home: None });
+    }
+    disturb(&world, seed);
     for _ in 0..STEPS {
         step(&world, &mut machines, &mut dice, &mut ledger).await;
         if company == Company::Swamp && dice.roll(8) == 0 {
