@@ -77,26 +77,42 @@ impl Cache {
         if let Some(id) = &self.names.read().inode(ino)?.content {
             return self.content(id);
         }
+        // Others look names up while the disk makes a file.
+        for _ in 0..MOST_TRIES {
+            let size = only_file(self.names.read().inode(ino)?)?.size;
+            let content = self.new_content(size, size)?;
+            let given = self.give_content(ino, &content, size);
+            if !given
+                .as_ref()
+                .is_ok_and(|given| given.as_ref().is_some_and(|given| Arc::ptr_eq(given, &content)))
+            {
+                // Nothing names it.
+                self.drop_content(&content.id);
+            }
+            if let Some(given) = given? {
+                return Ok(given);
+            }
+        }
+        Err(CacheError::Gone(ino))
+    }
+
+    /// Gives a file the content that was made for it, and returns what it then has; `None` if it
+    /// has another size by now.
+    fn give_content(&self, ino: Ino, content: &Arc<Content>, size: u64) -> Result<Option<Arc<Content>>> {
+        let row = content.lock().row.clone();
         let mut names = self.names.write();
         let inode = names.inode(ino)?;
         if let Some(id) = &inode.content {
-            return self.content(id);
+            return self.content(id).map(Some);
         }
-        only_file(inode)?;
-        let content = self.new_content(inode.size, inode.size)?;
-        let row = content.lock().row.clone();
+        if inode.size != size {
+            return Ok(None);
+        }
         let mut with = inode.clone();
         with.content = Some(content.id.clone());
         let group =
             vec![RowOp::Content(content.id.clone(), Box::new(row)), RowOp::Inode(ino, Box::new(with))];
-        match self.commit(&mut names, group) {
-            Ok(()) => Ok(content),
-            Err(failed) => {
-                // Nothing names it.
-                self.drop_content(&content.id);
-                Err(failed)
-            }
-        }
+        self.commit(&mut names, group).map(|()| Some(Arc::clone(content)))
     }
 
     /// Writes bytes; they are visible to every reader of this mount at once.

@@ -5,8 +5,11 @@
 //! in its place were another content file. Opens that are not lent have the kernel keep pages of
 //! its own; while there are such, nothing is lent.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::Cache;
 use super::content::{Content, ContentState};
@@ -17,6 +20,26 @@ use super::rows::{Ino, Inode};
 
 /// From this size on a file is lent: to lend a smaller one costs more than it saves.
 pub const LEAST_LENT_BYTES: u64 = 1 << 20;
+
+/// What is lent, at most half of what the cache may hold: the rest is for what is written.
+#[derive(Debug, Default)]
+pub(super) struct Loans(Mutex<HashMap<Ino, u64>>);
+
+impl Loans {
+    /// Lends a file of `bytes`, if that leaves enough; one that is lent already stays so.
+    fn begin(&self, ino: Ino, bytes: u64, limit_bytes: u64) -> bool {
+        let mut lent = self.0.lock();
+        let fits = lent.contains_key(&ino) || lent.values().sum::<u64>() + bytes <= limit_bytes / 2;
+        if fits {
+            lent.insert(ino, bytes);
+        }
+        fits
+    }
+
+    fn end(&self, ino: Ino) {
+        self.0.lock().remove(&ino);
+    }
+}
 
 /// Whether files may be lent that are not yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +73,11 @@ impl Cache {
             }
             let file = state.file(content.path());
             count_open(&mut names, ino)?;
-            if !is_lendable(&names, ino, access, &state)? {
+            let inode = names.inode(ino)?;
+            let limit = self.options.limit_bytes;
+            let is_new =
+                || is_lendable(&names, inode, access, &state) && self.loans.begin(ino, state.len, limit);
+            if inode.lent == 0 && (file.is_err() || !is_new()) {
                 return Ok(None);
             }
             let inode = names.inode_mut(ino)?;
@@ -63,7 +90,11 @@ impl Cache {
     /// Goes on with an open as one that is not lent: the kernel would not have the content file.
     pub fn unlend(&self, ino: Ino) {
         let mut names = self.names.write();
-        names.inode_mut(ino).into_iter().for_each(|inode| inode.lent = inode.lent.saturating_sub(1));
+        let Ok(inode) = names.inode_mut(ino) else { return };
+        inode.lent = inode.lent.saturating_sub(1);
+        if inode.lent == 0 {
+            self.loans.end(ino);
+        }
     }
 
     /// Returns whether all who have a file open have it lent.
@@ -78,6 +109,9 @@ impl Cache {
         inode.opens = inode.opens.saturating_sub(1);
         inode.lent = inode.lent.saturating_sub(1);
         let (lent, watched) = (inode.lent > 0, inode.watched);
+        if !lent {
+            self.loans.end(ino);
+        }
         if watched && !lent {
             self.tell_unused(&names, ino);
         }
@@ -101,12 +135,11 @@ impl Cache {
     }
 }
 
-/// Returns whether an open that was just counted is lent. Held: the content's lock.
-fn is_lendable(names: &Names, ino: Ino, access: Access, state: &ContentState) -> Result<bool> {
-    let inode = names.inode(ino)?;
-    let is_first = inode.opens == 1 && state.is_complete();
-    let is_new = is_first && (inode.watched || is_worth_lending(names, inode, access));
-    Ok(inode.lent > 0 || is_new)
+/// Returns whether an open that was just counted may be the first that is lent. Held: the content's
+/// lock.
+fn is_lendable(names: &Names, inode: &Inode, access: Access, state: &ContentState) -> bool {
+    let is_alone = inode.opens == 1 && state.is_complete();
+    is_alone && (inode.watched || is_worth_lending(names, inode, access))
 }
 
 fn is_worth_lending(names: &Names, inode: &Inode, access: Access) -> bool {

@@ -157,8 +157,11 @@ pub struct Cache {
     show_again: AtomicBool,
     missing: missing::Missing,
     watches: watched::Watches,
+    loans: lent::Loans,
     read_only: Mutex<Option<String>>,
     frozen: AtomicBool,
+    /// Whether files are opened without a count: they may be open until they are forgotten.
+    opens_untold: AtomicBool,
     _lock: FolderLock,
 }
 
@@ -199,6 +202,11 @@ impl Cache {
     pub fn make_read_only(&self, reason: impl Into<String>) {
         *self.read_only.lock() = Some(reason.into());
         self.frozen.store(true, Ordering::Release);
+    }
+
+    /// Keeps each file until the kernel has forgotten it: files are opened without a count.
+    pub fn keep_until_forgotten(&self) {
+        self.opens_untold.store(true, Ordering::Release);
     }
 
     /// Returns why nothing may be changed, if so.

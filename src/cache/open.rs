@@ -81,8 +81,10 @@ impl Cache {
             show_again: AtomicBool::new(false),
             missing: super::missing::Missing::default(),
             watches: super::watched::Watches::default(),
+            loans: super::lent::Loans::default(),
             read_only: Mutex::new(None),
             frozen: AtomicBool::new(false),
+            opens_untold: AtomicBool::new(false),
             _lock: lock,
         };
         cache.catalog.note(&leftover)?;

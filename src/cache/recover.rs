@@ -195,7 +195,11 @@ impl Cache {
         self.note_presence(content, &mut content.lock(), None)?;
         {
             let mut names = self.names.write();
-            let name = Name { base: origin.base, ..names.at(path)?.0.clone() };
+            let mut name = names.at(path)?.0.clone();
+            // A file may have other names, which have versions of their own.
+            if origin.path == *path {
+                name.base = origin.base;
+            }
             self.commit(&mut names, vec![RowOp::Name(Path::clone(path), Box::new(name))])?;
         }
         self.recover_changed(path, ino, content)

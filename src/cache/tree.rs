@@ -5,6 +5,7 @@
 //! name over a tombstone takes the removed version as its base.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use super::error::{CacheError, Result};
 use super::names::{self, Names};
@@ -309,7 +310,8 @@ impl Cache {
     pub(super) fn drop_if_unused(&self, names: &mut Names, ino: Ino) {
         let Ok(inode) = names.inode_mut(ino) else { return };
         let may_be_brought_back = inode.watched && inode.taken_path.is_some();
-        if inode.path.is_some() || inode.opens > 0 || may_be_brought_back {
+        let may_be_open = inode.lookups > 0 && self.opens_untold.load(Ordering::Acquire);
+        if inode.path.is_some() || inode.opens > 0 || may_be_open || may_be_brought_back {
             return;
         }
         let content = inode.content.take();

@@ -136,6 +136,7 @@ impl Cache {
             return Ok(());
         }
         self.bring_back(ino)?;
+        let times = self.names.read().inode(ino).map(|inode| (inode.mtime, inode.ctime))?;
         // Where it was changed is not known: all of it may have been.
         if !self.note_changing(ino, content, state, &(0..u64::MAX))? {
             return Ok(());
@@ -143,7 +144,8 @@ impl Cache {
         let stamp = {
             let mut names = self.names.write();
             let inode = names.inode_mut(ino)?;
-            inode.mtime = written;
+            // A time that was set after the last store stays.
+            (inode.mtime, inode.ctime) = if written > times.1 { (written, written) } else { times };
             let stamp = inode.stamp.content;
             self.tell_attributes(&names, ino);
             stamp

@@ -260,6 +260,7 @@ mod tests {
             evicted_bytes: 3,
             passthrough_opens: 4,
             passthrough_off: None,
+            kernel_requests: std::iter::once(("lookup".to_owned(), 5)).collect(),
             paths: vec![PathStatus { path: "x".into(), state: "dirty".to_owned(), size: 10, hydrated: 5 }],
         }
     }
@@ -322,6 +323,7 @@ mod tests {
                 "evicted_bytes",
                 "passthrough_opens",
                 "passthrough_off",
+                "kernel_requests",
                 "paths"
             ]
         );

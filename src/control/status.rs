@@ -2,6 +2,7 @@
 //!
 //! The keys are stable: scripts read them. New ones may come, none goes or changes meaning.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -99,6 +100,9 @@ pub struct MountStatus {
     /// Why the kernel reads no files itself, if so.
     #[serde(default)]
     pub passthrough_off: Option<String>,
+    /// How often the kernel asked since the mount began, by kind of request.
+    #[serde(default)]
+    pub kernel_requests: BTreeMap<String, u64>,
     /// The paths that were asked about.
     #[serde(default)]
     pub paths: Vec<PathStatus>,

@@ -14,6 +14,7 @@ use super::error::{FsError, Result};
 use super::file_io::Span;
 use super::front::Front;
 use super::negotiate::{FOR_EVER, GENERATION};
+use super::requests::Requests;
 use super::xattr::Answer;
 use crate::cache::prefetch::Prefetch;
 use crate::os::panics;
@@ -21,6 +22,7 @@ use crate::os::panics;
 /// What fuser calls.
 pub(super) struct Adapter {
     pub(super) front: Arc<Front>,
+    pub(super) requests: Arc<Requests>,
     prefetch: Arc<Prefetch>,
     runtime: Handle,
 }
@@ -28,7 +30,8 @@ pub(super) struct Adapter {
 impl Adapter {
     pub(super) fn new(front: Arc<Front>, runtime: Handle) -> Self {
         let prefetch = Prefetch::new(Arc::clone(&front.hydrator), runtime.clone());
-        Self { front, prefetch, runtime }
+        let requests = front.requests();
+        Self { front, requests, prefetch, runtime }
     }
 
     /// Has what follows a read fetched: noted before the answer, or the reader's next read could

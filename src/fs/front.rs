@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::passthrough::Passthrough;
+use super::requests::Requests;
 use crate::cache::Cache;
 use crate::cache::hydrate::Hydrator;
 use crate::os::clock::SharedClock;
@@ -51,6 +52,17 @@ pub struct Front {
     pub(super) clock: SharedClock,
     pub(super) options: FrontOptions,
     pub(super) passthrough: Arc<Passthrough>,
+    pub(super) opens: Opens,
+    requests: Arc<Requests>,
+}
+
+/// Whether we are told when files are opened and closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opens {
+    /// We are.
+    Told,
+    /// We are not: nothing is written, so that an open is nothing to us.
+    Untold,
 }
 
 /// Who makes a request.
@@ -73,7 +85,21 @@ impl Front {
         let cache = Arc::clone(sync.cache());
         let clock = Arc::clone(cache.clock());
         let passthrough = Arc::new(Passthrough::over(cache.folder()));
-        Self { cache, hydrator, sync, clock, options, passthrough }
+        let (opens, requests) = (Opens::Told, Arc::default());
+        Self { cache, hydrator, sync, clock, options, passthrough, opens, requests }
+    }
+
+    /// Returns answers for a mount on which nothing is ever written: files are opened without a
+    /// request, and live until the kernel has forgotten them. None is lent then.
+    pub fn for_reading_only(self) -> Self {
+        self.cache.keep_until_forgotten();
+        self.passthrough.turn_off("files of a read-only mount are opened without asking");
+        Self { opens: Opens::Untold, ..self }
+    }
+
+    /// Returns how often the kernel asked.
+    pub fn requests(&self) -> Arc<Requests> {
+        Arc::clone(&self.requests)
     }
 
     /// Returns what is lent to the kernel.

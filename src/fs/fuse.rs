@@ -18,8 +18,9 @@ use fuser::{
 
 use super::adapter::{Adapter, len_of};
 use super::file_io::{Opened, Span, Written};
-use super::front::Caller;
+use super::front::{Caller, Opens};
 use super::negotiate::{self, FOR_EVER, GENERATION};
+use super::requests::Kind;
 use crate::cache::attributes::SetAttr;
 use crate::cache::content::ReadOutcome;
 
@@ -34,6 +35,7 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.requests.note(Kind::Lookup);
         match self.answer("lookup", |front| front.lookup(parent.0, name)) {
             Ok(Some(attr)) => reply.entry(&FOR_EVER, &attr, GENERATION),
             Ok(None) => reply.entry(&FOR_EVER, &negotiate::NO_FILE, GENERATION),
@@ -42,11 +44,13 @@ impl Filesystem for Adapter {
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
+        self.requests.note(Kind::Forget);
         // There is no reply that could fail.
         self.answer("forget", |front| front.forget(ino.0, count)).ok();
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        self.requests.note(Kind::GetAttr);
         self.attr("getattr", reply, |front| front.get_attr(ino.0));
     }
 
@@ -68,6 +72,7 @@ impl Filesystem for Adapter {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
+        self.requests.note(Kind::SetAttr);
         self.attr("setattr", reply, |front| {
             let [atime, mtime] = [atime, mtime].map(|time| time.map(|time| front.chosen_time(time)));
             front.set_attr(ino.0, SetAttr { mode, uid, gid, mtime, atime, size }, caller(request))
@@ -75,6 +80,7 @@ impl Filesystem for Adapter {
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        self.requests.note(Kind::ReadLink);
         match self.answer("readlink", |front| front.read_link(ino.0)) {
             Ok(target) => reply.data(target.as_bytes()),
             Err(errno) => reply.error(errno),
@@ -91,23 +97,28 @@ impl Filesystem for Adapter {
         device: u32,
         reply: ReplyEntry,
     ) {
+        self.requests.note(Kind::MakeNode);
         let what = (mode, device);
         self.entry("mknod", reply, |front| front.make_node(parent.0, name, what, caller(request)));
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {
+        self.requests.note(Kind::MakeFolder);
         self.entry("mkdir", reply, |front| front.make_folder(parent.0, name, mode, caller(request)));
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.requests.note(Kind::Unlink);
         self.empty("unlink", reply, |front| front.unlink(parent.0, name));
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.requests.note(Kind::RemoveFolder);
         self.empty("rmdir", reply, |front| front.remove_folder(parent.0, name));
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        self.requests.note(Kind::Symlink);
         self.entry("symlink", reply, |front| front.make_symlink(parent.0, name, target, caller(request)));
     }
 
@@ -121,14 +132,21 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        self.requests.note(Kind::Rename);
         self.empty("rename", reply, |front| front.rename((parent.0, name), (new_parent.0, new_name), flags));
     }
 
     fn link(&self, _: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.requests.note(Kind::Link);
         self.entry("link", reply, |front| front.link(ino.0, parent.0, name));
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        self.requests.note(Kind::Open);
+        if self.front.opens == Opens::Untold {
+            // The kernel opens all files without us from now on.
+            return reply.error(Errno::ENOSYS);
+        }
         let register = |file: &File| reply.open_backing(file);
         match self.answer("open", |front| front.open(ino.0, flags, caller(request), &register)) {
             Ok(Opened { handle, flags, backing: Some(id) }) => reply.opened_passthrough(handle, flags, &id),
@@ -148,6 +166,7 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        self.requests.note(Kind::Read);
         let span = Span { offset, len };
         self.before_read(ino, span);
         match self.answer("read", |front| front.read(ino.0, span)) {
@@ -169,6 +188,7 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        self.requests.note(Kind::Write);
         match self.answer("write", |front| front.write(ino.0, offset, data, flags)) {
             Ok(Written::All) => reply.written(len_of(data)),
             Ok(Written::NoRoom) => self.write_later(ino, offset, data.to_vec(), reply),
@@ -177,6 +197,10 @@ impl Filesystem for Adapter {
     }
 
     fn flush(&self, _: &Request, ino: INodeNo, handle: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        self.requests.note(Kind::Flush);
+        if self.front.opens == Opens::Untold {
+            return reply.error(Errno::ENOSYS);
+        }
         if self.front.close_waits(handle) {
             self.empty_later("flush", reply, |front| async move { front.flush(ino.0).await });
         } else {
@@ -194,19 +218,23 @@ impl Filesystem for Adapter {
         _: bool,
         reply: ReplyEmpty,
     ) {
+        self.requests.note(Kind::Release);
         self.empty("release", reply, |front| front.release(ino.0, handle));
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.requests.note(Kind::Fsync);
         self.empty_later("fsync", reply, |front| async move { front.fsync(ino.0).await });
     }
 
     fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.requests.note(Kind::OpenFolder);
         // The kernel takes this for "needs no opening", keeps listings, and does not ask again.
         reply.error(Errno::ENOSYS);
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, after: u64, mut reply: ReplyDirectory) {
+        self.requests.note(Kind::ReadFolder);
         match self.answer("readdir", |front| front.read_folder(ino.0, after, &mut reply)) {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(errno),
@@ -221,6 +249,7 @@ impl Filesystem for Adapter {
         after: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
+        self.requests.note(Kind::ReadFolderPlus);
         match self.answer("readdirplus", |front| front.read_folder_plus(ino.0, after, &mut reply)) {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(errno),
@@ -228,10 +257,12 @@ impl Filesystem for Adapter {
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.requests.note(Kind::FsyncFolder);
         self.empty_later("fsyncdir", reply, |front| async move { front.fsync_folder(ino.0).await });
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        self.requests.note(Kind::StatFs);
         match self.answer("statfs", |front| Ok(front.totals())) {
             Ok(t) => {
                 reply.statfs(
@@ -259,22 +290,27 @@ impl Filesystem for Adapter {
         _: u32,
         reply: ReplyEmpty,
     ) {
+        self.requests.note(Kind::SetXattr);
         self.empty("setxattr", reply, |front| front.set_xattr(ino.0, name, value, flags));
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, room: u32, reply: ReplyXattr) {
+        self.requests.note(Kind::GetXattr);
         self.xattr("getxattr", reply, |front| front.get_xattr(ino.0, name, room));
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, room: u32, reply: ReplyXattr) {
+        self.requests.note(Kind::ListXattr);
         self.xattr("listxattr", reply, |front| front.list_xattrs(ino.0, room));
     }
 
     fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.requests.note(Kind::RemoveXattr);
         self.empty("removexattr", reply, |front| front.remove_xattr(ino.0, name));
     }
 
     fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
+        self.requests.note(Kind::Access);
         // The kernel checks permissions itself and does not ask again.
         reply.error(Errno::ENOSYS);
     }
@@ -291,6 +327,7 @@ impl Filesystem for Adapter {
         _room: u32,
         reply: ReplyIoctl,
     ) {
+        self.requests.note(Kind::Ioctl);
         reply.error(Errno::ENOTTY);
     }
 
@@ -304,6 +341,7 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
+        self.requests.note(Kind::Fallocate);
         let span = (offset, len);
         match self.answer("fallocate", |front| front.fallocate(ino.0, span, mode)) {
             Ok(Written::All) => reply.ok(),
@@ -315,6 +353,7 @@ impl Filesystem for Adapter {
     }
 
     fn lseek(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        self.requests.note(Kind::Seek);
         match self.answer("lseek", |front| front.seek(ino.0, offset, whence)) {
             Ok(offset) => reply.offset(offset),
             Err(errno) => reply.error(errno),
@@ -331,6 +370,7 @@ impl Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
+        self.requests.note(Kind::Create);
         let how = (mode, OpenFlags(flags));
         let register = |file: &File| reply.open_backing(file);
         match self.answer("create", |front| front.create(parent.0, name, how, caller(request), &register)) {

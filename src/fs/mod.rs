@@ -28,5 +28,6 @@ pub mod notify;
 mod own_xattr;
 pub mod passthrough;
 mod readdir;
+pub mod requests;
 pub mod serve;
 mod xattr;

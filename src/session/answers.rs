@@ -21,6 +21,7 @@ use crate::fs::busy::Holder;
 use crate::fs::invalidate::InvalidationQueue;
 use crate::fs::mount::Detach;
 use crate::fs::passthrough::Passthrough;
+use crate::fs::requests::Requests;
 use crate::fs::serve::Serving;
 use crate::sync::SyncReport;
 use crate::sync::guarded::Round;
@@ -43,14 +44,22 @@ pub(super) enum Stage {
     Ended(Amount),
 }
 
+/// What the kernel was told, and what it asked.
+pub(super) struct Told {
+    /// Where it is told of what changed.
+    pub queue: InvalidationQueue,
+    /// What is lent to it.
+    pub passthrough: Arc<Passthrough>,
+    /// How often it asked.
+    pub requests: Arc<Requests>,
+}
+
 /// A mount, as those see it who ask.
 pub(super) struct Answers {
     pub opened: Arc<Opened>,
     pub serving: Mutex<Option<Arc<Serving>>>,
-    /// Where the kernel is told of what changed.
-    pub kernel: InvalidationQueue,
-    /// What is lent to the kernel.
-    pub passthrough: Arc<Passthrough>,
+    /// What the kernel and we have to do with each other.
+    pub kernel: Told,
     pub source: String,
     pub mountpoint: PathBuf,
     pub stage: watch::Sender<Stage>,
@@ -99,7 +108,7 @@ impl Answers {
             report.add(self.push(&scope, progress).await.map_err(failed)?);
         }
         // Who asked looks at the files next, and is to see what was pulled.
-        self.kernel.announced().await;
+        self.kernel.queue.announced().await;
         Ok(Answer::Synced(single_sync::summary(&self.opened, direction, context, report)))
     }
 
@@ -214,8 +223,9 @@ impl Answers {
             fetched_bytes: moved.fetched_bytes,
             evictions: moved.evictions,
             evicted_bytes: moved.evicted_bytes,
-            passthrough_opens: self.passthrough.opens(),
-            passthrough_off: self.passthrough.off_reason(),
+            passthrough_opens: self.kernel.passthrough.opens(),
+            passthrough_off: self.kernel.passthrough.off_reason(),
+            kernel_requests: self.kernel.requests.counts(),
             paths: paths.iter().filter_map(|path| self.path_status(path)).collect(),
         }
     }

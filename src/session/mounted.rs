@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::answers::{Answers, Stage};
+use super::answers::{Answers, Stage, Told};
 use super::folders::Folders;
 use super::opened::{self, Opened};
 use super::options::{Event, MountOptions};
@@ -23,10 +23,9 @@ use crate::cache::Cache;
 use crate::control::place::{self, MountRecord};
 use crate::control::{Failure, FailureKind, server};
 use crate::fs::front::{CloseMode, Front, FrontOptions};
-use crate::fs::invalidate::{self, InvalidationQueue};
+use crate::fs::invalidate;
 use crate::fs::mount::{Detach, MountOptions as KernelOptions, Unmounted};
 use crate::fs::mountpoint::Mountpoint;
-use crate::fs::passthrough::Passthrough;
 use crate::fs::serve::{self, Serving};
 use crate::os::clock::SharedClock;
 use crate::os::panics;
@@ -78,18 +77,18 @@ pub async fn mount(
     let (queue, invalidations) = invalidate::queue();
     let told = queue.clone();
     opened.cache.tell_kernel_through(move |seen| told.push(seen));
-    let front =
-        Arc::new(Front::new(Arc::clone(&opened.sync), Arc::clone(&opened.hydrator), front_options(&options)));
+    let front = Front::new(Arc::clone(&opened.sync), Arc::clone(&opened.hydrator), front_options(&options));
     let kernel = KernelOptions {
         source: options.session.source.clone(),
         read_only: opened.cache.read_only_reason().is_some(),
         allow_other: options.allow_other,
     };
+    let front = Arc::new(if kernel.read_only { front.for_reading_only() } else { front });
     let runtime = tokio::runtime::Handle::current();
-    let passthrough = front.passthrough();
+    let told = Told { queue, passthrough: front.passthrough(), requests: front.requests() };
     let (serving, end) = serve::serve(front, &point, &kernel, &runtime, invalidations)
         .map_err(|error| failures::of_mount(&error))?;
-    let mounted = Mounted::new(opened, (serving, queue, passthrough), &options, point.path(), clock);
+    let mounted = Mounted::new(opened, (serving, told), &options, point.path(), clock);
     let record = mounted.record();
     let seat =
         place::take_seat(&folders, &record).map_err(|error| failures::chain(FailureKind::System, &error));
@@ -124,7 +123,7 @@ struct Mounted {
 impl Mounted {
     fn new(
         opened: Arc<Opened>,
-        (serving, kernel, passthrough): (Serving, InvalidationQueue, Arc<Passthrough>),
+        (serving, kernel): (Serving, Told),
         options: &MountOptions,
         mountpoint: &std::path::Path,
         clock: SharedClock,
@@ -134,7 +133,6 @@ impl Mounted {
             opened,
             serving: Mutex::new(Some(Arc::clone(&serving))),
             kernel,
-            passthrough,
             source: options.session.source.clone(),
             mountpoint: mountpoint.to_owned(),
             stage: watch::channel(Stage::Mounted).0,

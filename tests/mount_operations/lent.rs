@@ -5,10 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use bayou::fs::front::{CloseMode, FsyncMode};
-
-use super::machine::CACHE_BYTES;
-use super::pace::Pace;
+use super::setup::Setup;
 use super::world::{Step, World};
 
 pub(crate) const MIB: usize = 1 << 20;
@@ -98,8 +95,7 @@ fn a_file_that_is_not_all_here_is_not_lent() {
 #[test]
 fn a_cache_whose_disk_does_not_tell_of_stores_is_not_lent_from() {
     let bytes = bytes_of(5, 2 * MIB);
-    let in_memory = Path::new("/dev/shm");
-    let world = World::on_disk(in_memory, CACHE_BYTES, CloseMode::Returns, FsyncMode::Remote, &Pace::new());
+    let world = World::of(Setup { disk: "/dev/shm".into(), ..Setup::default() });
     world.publish(&[("f", &bytes)]);
     for _ in 0..3 {
         are_equal(&fs::read(world.path("f")).unwrap(), &bytes);
@@ -127,6 +123,25 @@ fn a_file_is_not_dropped_while_it_is_lent() {
     }
     are_equal(&fs::read(world.path("f")).unwrap(), &bytes);
     assert!(world.gets() > fetched);
+}
+
+/// Shows write-10.
+#[test]
+fn at_most_half_of_the_cache_is_lent() {
+    let bytes = bytes_of(13, 3 * MIB);
+    let world = World::tight(12 << 20, &[("f", &bytes), ("g", &bytes), ("h", &bytes)]);
+    for name in ["f", "g", "h"] {
+        fs::read(world.path(name)).unwrap();
+        world.until_closed(name);
+    }
+    let mut open: Vec<_> = ["f", "g", "h", "h"].map(|name| File::open(world.path(name)).unwrap()).into();
+    assert_eq!(world.passthrough.opens(), 2);
+    // The last two are none of the kernel's business, and there is room for what is written.
+    world.write("large", &bytes_of(14, 8 * MIB));
+    are_equal(&world.seen_elsewhere()["large"].2, &bytes_of(14, 8 * MIB));
+    open.clear();
+    world.until_closed("h");
+    assert!(fs::read(world.path("f")).unwrap() == bytes && world.passthrough.opens() == 3);
 }
 
 /// Shows read-4.

@@ -6,6 +6,7 @@ mod attributes;
 mod content;
 mod durability;
 mod holes;
+mod kernel_caches;
 #[path = "../support/kernel_wait.rs"]
 mod kernel_wait;
 mod lent;
@@ -27,6 +28,7 @@ mod paced_store;
 mod prefetch;
 mod remote;
 mod room;
+mod setup;
 mod unlinked;
 mod world;
 mod xattrs;

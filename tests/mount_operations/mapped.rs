@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::lent::{MIB, are_equal, bytes_of, read_once, writable};
 use super::mapping::{Descriptor, Mapping};
@@ -178,6 +179,20 @@ fn the_time_of_a_file_is_that_of_the_last_store() {
     mapping.store(STORED, 5, 500);
     world.cache.look_at_watched();
     let stored = world.cache.lookup(bayou::cache::ROOT, "f").unwrap().mtime;
-    let before = before.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let before = before.duration_since(UNIX_EPOCH).unwrap().as_nanos();
     assert!(stored as u128 > before, "{stored} is not after {before}");
+}
+
+#[test]
+fn a_time_that_is_set_after_a_write_beside_readers_stays() {
+    let (world, _, reader, mut mapping) = mapped(12, Descriptor::Open);
+    let writer = writable(&world.path("f"));
+    mapping.store(STORED, 5, 500);
+    writer.write_all_at(b"written", 0).unwrap();
+    let long_ago = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    writer.set_modified(long_ago).unwrap();
+    world.push();
+    drop((mapping, writer, reader));
+    settle(&world);
+    assert_eq!(fs::metadata(world.path("f")).unwrap().modified().unwrap(), long_ago);
 }

@@ -18,6 +18,7 @@ use bayou::fs::invalidate::{self, InvalidationQueue};
 use bayou::fs::mount::{Detach, MountOptions};
 use bayou::fs::mountpoint::Mountpoint;
 use bayou::fs::passthrough::Passthrough;
+use bayou::fs::requests::Requests;
 use bayou::fs::serve::{self, Serving, SessionEnd};
 use bayou::os::clock::{Clock, SystemClock};
 use bayou::store::SharedStore;
@@ -29,6 +30,7 @@ use super::kernel_wait::an_announcement_waits;
 use super::machine::{CACHE_BYTES, Machine};
 use super::pace::Pace;
 use super::paced_store::PacedStore;
+use super::setup::{Setup, Use};
 
 /// A step of a sync.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +61,7 @@ pub(crate) struct World {
     is_deaf: Arc<AtomicBool>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) passthrough: Arc<Passthrough>,
+    asked: Arc<Requests>,
     folder: tempfile::TempDir,
 }
 
@@ -82,36 +85,27 @@ impl World {
 
     /// Mounts an empty bucket that is asked at this pace.
     pub(crate) fn paced(close: CloseMode, fsync: FsyncMode, pace: &Arc<Pace>) -> Self {
-        Self::with_cache(CACHE_BYTES, close, fsync, pace)
+        Self::of(Setup { close, fsync, pace: Arc::clone(pace), ..Setup::default() })
     }
 
     /// Mounts a bucket with these files, with a cache that keeps so many bytes.
     pub(crate) fn tight(limit_bytes: u64, files: &[(&str, &[u8])]) -> Self {
-        let world = Self::with_cache(limit_bytes, CloseMode::Returns, FsyncMode::Remote, &Pace::new());
+        let world = Self::of(Setup { limit_bytes, ..Setup::default() });
         world.publish(files);
         world
     }
 
-    fn with_cache(limit_bytes: u64, close: CloseMode, fsync: FsyncMode, pace: &Arc<Pace>) -> Self {
-        Self::on_disk(&std::env::temp_dir(), limit_bytes, close, fsync, pace)
-    }
-
-    /// Mounts an empty bucket, with all that is needed for it in this folder.
-    pub(crate) fn on_disk(
-        disk: &Path,
-        limit_bytes: u64,
-        close: CloseMode,
-        fsync: FsyncMode,
-        pace: &Arc<Pace>,
-    ) -> Self {
-        let folder = tempfile::tempdir_in(disk).unwrap();
+    /// Mounts an empty bucket.
+    pub(crate) fn of(setup: Setup) -> Self {
+        let Setup { disk, limit_bytes, close, fsync, pace, use_of_it } = setup;
+        let folder = tempfile::tempdir_in(&disk).unwrap();
         // Other users are let through to the mount.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         ["mount", "bucket"].iter().for_each(|name| std::fs::create_dir(folder.path().join(name)).unwrap());
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let bucket: SharedStore = Arc::new(FolderStore::open(&folder.path().join("bucket")).unwrap());
-        let paced = PacedStore::around(Arc::clone(&bucket), Arc::clone(pace));
+        let paced = PacedStore::around(Arc::clone(&bucket), pace);
         let requests = Arc::new(RecordingStore::new(paced));
         let Machine { cache, hydrator, sync } =
             Machine::new(&folder.path().join("cache"), limit_bytes, requests.clone());
@@ -126,12 +120,14 @@ impl World {
         });
         let options = FrontOptions { uid: 0, gid: 0, close, fsync };
         let front = Front::new(Arc::clone(&sync), hydrator, options);
-        let passthrough = front.passthrough();
-        let options = MountOptions { source: "test".to_owned(), read_only: false, allow_other: true };
+        let read_only = use_of_it == Use::Reading;
+        let front = if read_only { front.for_reading_only() } else { front };
+        let (passthrough, asked) = (front.passthrough(), front.requests());
+        let options = MountOptions { source: "test".to_owned(), read_only, allow_other: true };
         let point = Mountpoint::prepare(&folder.path().join("mount")).unwrap();
         let serving = serve::serve(Arc::new(front), &point, &options, runtime.handle(), pending).unwrap();
         let serving = Some(serving);
-        Self { runtime, serving, queue, sync, requests, other, is_deaf, cache, passthrough, folder }
+        Self { runtime, serving, queue, sync, requests, other, is_deaf, cache, passthrough, asked, folder }
     }
 
     /// Makes another machine publish exactly these files, and returns when the kernel knows.
@@ -276,6 +272,19 @@ impl World {
     /// Returns the extended attributes that the other machine knew of when it was last asked what it sees.
     pub(crate) fn xattrs_elsewhere(&self) -> BTreeMap<String, BTreeMap<String, Vec<u8>>> {
         self.other.xattrs()
+    }
+
+    /// Returns how often the kernel asked while `work` was done, by kind; what it says without
+    /// waiting for an answer aside.
+    pub(crate) fn asked_for(&self, work: impl FnOnce()) -> BTreeMap<String, u64> {
+        let before = self.asked.counts();
+        work();
+        let mut asked = self.asked.counts();
+        for (kind, count) in &mut asked {
+            *count -= before.get(kind).unwrap_or(&0);
+        }
+        asked.retain(|kind, count| *count > 0 && kind != "forget" && kind != "release");
+        asked
     }
 
     /// Returns how often bytes of files were asked for since the last publication.
