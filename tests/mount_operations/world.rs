@@ -47,6 +47,13 @@ pub(crate) enum Turn {
     There,
 }
 
+/// What the machine does first that pushes after another one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Second {
+    Pushes,
+    Pulls,
+}
+
 /// A file that is being read.
 pub(crate) type Reading = tokio::task::JoinHandle<io::Result<Vec<u8>>>;
 
@@ -208,13 +215,16 @@ impl World {
     }
 
     /// Has both machines push, one after the other, and see what came of it.
-    pub(crate) fn meet(&self, first: Turn) {
+    pub(crate) fn meet(&self, first: Turn, then: Second) {
         let (first, second) = match first {
             Turn::Here => (&self.sync, &self.other.sync),
             Turn::There => (&self.other.sync, &self.sync),
         };
         self.runtime.block_on(async {
             first.push().await.unwrap();
+            if let Second::Pulls = then {
+                second.pull().await.unwrap();
+            }
             second.push().await.unwrap();
             for sync in [first, second] {
                 sync.pull().await.unwrap();

@@ -23,6 +23,13 @@ fn mounted(step: Step, flags: &[&str]) -> World {
     world
 }
 
+/// Returns how many threads of the process wait for requests of the kernel.
+fn threads_that_answer(world: &World) -> usize {
+    let threads = fs::read_dir(format!("/proc/{}/task", world.here.daemon())).unwrap();
+    let names = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+    names.filter(|name| name.starts_with("fuser-")).count()
+}
+
 fn log(world: &World) -> PathBuf {
     PathBuf::from(world.here.path("log"))
 }
@@ -113,7 +120,10 @@ fn a_panic_while_news_are_taken_over_loses_none_of_them() {
 fn a_panic_on_a_thread_that_answers_the_kernel_is_one_refused_request() {
     let world = mounted(Step::LinkNoted, &QUIET);
     write(world.path("before"), b"before");
+    let threads = threads_that_answer(&world);
+    assert!(threads > 1);
     assert_eq!(errno(fs::hard_link(world.path("there"), world.path("linked"))), EIO);
+    assert_eq!(threads_that_answer(&world), threads, "none ended");
     leaves_well(&world, Step::LinkNoted);
 }
 

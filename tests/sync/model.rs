@@ -286,12 +286,7 @@ async fn play(world: World, seed: u64, company: Company) {
             be_swamp(&world, &mut stale, &mut ledger).await;
         }
     }
-    if let Some(server) = world.s3_server() {
-        server.clear_faults();
-    }
-    if let Some(server) = world.gcs_server() {
-        server.clear_faults();
-    }
+    clear_faults(&world);
     let log = std::mem::take(&mut ledger.log);
     let story = || format!("Seed {seed}\n{}", log.join("\n"));
     converge(&world, &machines, &log).await;
@@ -321,6 +316,15 @@ async fn play(world: World, seed: u64, company: Company) {
     if company == Company::Nobody {
         assert_eq!(world.index_keys().await, truth.keys().cloned().collect::<Vec<_>>(), "{}", story());
         assert_eq!(world.data_keys().await, world.index_keys().await, "{}", story());
+    }
+}
+
+fn clear_faults(world: &World) {
+    if let Some(server) = world.s3_server() {
+        server.clear_faults();
+    }
+    if let Some(server) = world.gcs_server() {
+        server.clear_faults();
     }
 }
 

@@ -10,7 +10,7 @@ use bayou::cache::listing::EntryKind;
 
 use super::calls::Dice;
 use super::seeds;
-use crate::world::{Turn, World};
+use crate::world::{Second, Turn, World};
 
 const NAMES: [&str; 5] = ["k0", "k1", "d/k0", "d/k1.txt", "d/e/k0"];
 const ROUNDS: usize = 12;
@@ -168,12 +168,13 @@ fn what_two_machines_did_to_one_name_is_kept_by_the_rules() {
             do_here(&world, &here);
             do_there(&world, &there);
             let first = if dice.below(2) == 0 { Turn::Here } else { Turn::There };
-            contest.story.push(format!("{first:?} pushes first"));
+            let then = if dice.below(2) == 0 { Second::Pushes } else { Second::Pulls };
+            contest.story.push(format!("{first:?} pushes first, the other {then:?}"));
             match first {
                 Turn::Here => contest.meet(&here, &there),
                 Turn::There => contest.meet(&there, &here),
             }
-            world.meet(first);
+            world.meet(first, then);
             contest.check("here", seen_here(&world), seed);
             contest.check("there", seen_there(&world), seed);
         }
