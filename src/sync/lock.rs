@@ -7,7 +7,6 @@
 
 use std::fmt;
 use std::fs::File;
-use std::future::Future;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +14,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::error::{Result, SyncError};
 use crate::model::key::ObjectKey;
@@ -30,12 +29,14 @@ mod acquire;
 mod breaking;
 mod lease;
 mod seen;
+mod tally;
 
 pub use breaking::{Broken, force_release};
 pub use seen::{SeenLock, inspect, inspect_with_age};
 
 use acquire::{Attempt, jitter};
 use lease::Lease;
+use tally::{Tally, Ticket};
 
 /// How long a holding is shared: a process that always has something to write must not keep
 /// the others out.
@@ -44,6 +45,10 @@ const LONGEST_SHARED: Duration = Duration::from_secs(20);
 const LONGEST_END: Duration = Duration::from_secs(2);
 /// How long such a process then waits before it tries again: swamp looks every second.
 const TURN_OF_OTHERS: (Duration, Duration) = (Duration::from_millis(1100), Duration::from_millis(1500));
+
+/// How long a holding is kept for the next who needs it, and how soon one must follow another to
+/// be kept: writing and removing the lock takes longer than most things that are done under it.
+const LINGER: Duration = Duration::from_millis(200);
 
 /// How a lock is held and waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +75,10 @@ pub struct BucketLock {
     /// Attempts, holdings and releases that have not ended.
     busy: Tally,
     releases: Tally,
+    /// Who waits until nothing is held.
+    leaving: Tally,
+    /// When the last holding ended.
+    last_end: Mutex<Option<Instant>>,
 }
 
 /// Whether to wait before the lock is tried for.
@@ -147,6 +156,8 @@ impl BucketLock {
             turn: Arc::default(),
             busy: Tally::default(),
             releases: Tally::default(),
+            leaving: Tally::default(),
+            last_end: Mutex::new(None),
         })
     }
 
@@ -188,8 +199,10 @@ impl BucketLock {
         outcome.await.unwrap_or_else(|_gone| Err(self.place.held_by_other(began)))
     }
 
-    /// Returns when nothing is held, tried for or being given back.
+    /// Returns when nothing is held, tried for or being given back. Nothing is kept for the next
+    /// meanwhile.
     pub async fn idle(&self) {
+        let _leaving = self.leaving.enter();
         self.busy.ended().await;
         self.releases.ended().await;
     }
@@ -245,22 +258,39 @@ impl BucketLock {
 }
 
 impl BucketLock {
-    /// Keeps a holding until nobody has shared it for as long as the store makes the next write
-    /// of the lock wait: whoever comes at once then need not wait for it to be given back.
+    /// Keeps a holding until nobody has shared it for a while: whoever comes at once then need not
+    /// wait for it to be given back and made anew.
     fn keep_for_the_next(self: &Arc<Self>, tenure: &Arc<Tenure>) {
         let interval = self.place.store.abilities().write_interval;
-        if interval.is_zero() {
+        let linger = if self.follows_another(tenure) { LINGER } else { Duration::ZERO };
+        if interval.max(linger).is_zero() {
             return;
         }
-        let (tenure, clock) = (Arc::clone(tenure), Arc::clone(&self.place.clock));
+        let (lock, tenure) = (Arc::clone(self), Arc::clone(tenure));
         tokio::spawn(async move {
+            let clock = &lock.place.clock;
             let is_wanted =
                 || Arc::strong_count(&tenure) > 1 || tenure.is_used.swap(false, Ordering::Relaxed);
             let is_fresh = || clock.instant().duration_since(tenure.began) < LONGEST_SHARED;
             while is_wanted() && is_fresh() && !tenure.lease.is_lost() {
-                clock.sleep(interval).await;
+                if interval.is_zero() {
+                    tokio::select! {
+                        biased;
+                        () = lock.leaving.begun() => return,
+                        () = clock.sleep(linger) => {}
+                    }
+                } else {
+                    // Sooner the store would refuse to remove it.
+                    clock.sleep(interval).await;
+                }
             }
         });
+    }
+
+    /// Returns whether a holding began soon after another ended: then a third will follow.
+    fn follows_another(&self, tenure: &Tenure) -> bool {
+        let last_end = *self.last_end.lock();
+        last_end.is_some_and(|end| tenure.began.saturating_duration_since(end) < LINGER)
     }
 }
 
@@ -291,6 +321,7 @@ impl fmt::Debug for Held {
 
 impl Drop for Tenure {
     fn drop(&mut self) {
+        *self.lock.last_end.lock() = Some(self.lock.place.clock.instant());
         self.lease.begin_release();
         let lease = Arc::clone(&self.lease);
         let ticket = self.lock.releases.enter();
@@ -342,31 +373,3 @@ impl Place {
 
 /// Who holds a lock that names nobody.
 const UNNAMED: &str = "somebody who left no name";
-
-/// How many of something there are, for those who wait until there is none.
-#[derive(Clone, Default)]
-struct Tally(Arc<watch::Sender<usize>>);
-
-/// One of what a tally counts.
-struct Ticket(Tally);
-
-impl Tally {
-    fn enter(&self) -> Ticket {
-        self.0.send_modify(|count| *count += 1);
-        Ticket(self.clone())
-    }
-
-    fn ended(&self) -> impl Future<Output = ()> + use<> {
-        let mut count = self.0.subscribe();
-        async move {
-            // The sender lives as long as its lock, which whoever waits here has.
-            count.wait_for(|count| *count == 0).await.ok();
-        }
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.0.0.send_modify(|count| *count -= 1);
-    }
-}

@@ -43,20 +43,22 @@ fn programs_that_fsync_together_share_the_index() {
     let gate = Gate::new();
     world.server.fault(Fault::on(Op::PutObject, Action::Hold(gate.clone())).key("index.json"));
     world.server.reset_counts();
+    const PROGRAMS: usize = 64;
     std::thread::scope(|scope| {
         let world = &world;
         let name = |n: usize| format!("f{n}");
-        let writers: Vec<_> =
-            (0..12).map(|n| scope.spawn(move || write_synced(world.path(&name(n)), b"bytes"))).collect();
+        let writers: Vec<_> = (0..PROGRAMS)
+            .map(|n| scope.spawn(move || write_synced(world.path(&name(n)), b"bytes")))
+            .collect();
         gate.wait_for_blocking(1);
-        let arrived = || (0..12).filter(|n| world.object(&name(*n)).is_some()).count();
-        wait_until("all files are uploaded", || arrived() == 12);
+        let arrived = || (0..PROGRAMS).filter(|n| world.object(&name(*n)).is_some()).count();
+        wait_until("all files are uploaded", || arrived() == PROGRAMS);
         gate.open();
         writers.into_iter().for_each(|writer| writer.join().unwrap().unwrap());
     });
-    assert!((0..12).all(|n| world.names(&format!("f{n}"))));
+    assert!((0..PROGRAMS).all(|n| world.names(&format!("f{n}"))));
     let commits = world.sent(Op::PutObject, "").len();
-    assert!(commits <= 3, "{commits} commits of 12 files");
+    assert!(commits <= 3, "{commits} commits of {PROGRAMS} files");
 }
 
 /// Shows fsync-4.

@@ -26,6 +26,7 @@ mod one_step;
 mod parted_links;
 mod races;
 mod requests;
+mod round_trips;
 mod seeds;
 mod simulation;
 mod upkeep;
