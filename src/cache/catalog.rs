@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use super::error::{CacheError, Result};
 use super::journal::{self, Journal};
 use super::rows::{RowOp, Rows};
+use super::shared_sync::{SharedSync, Unsynced};
 use super::tables::{self, unusable};
 use crate::os::crash_point::{Step, reached};
 use crate::os::durable_file;
@@ -32,6 +33,8 @@ pub struct Catalog {
     /// The journal's number; held while it is folded, so that one fold follows the other.
     number: Mutex<u64>,
     journal: Mutex<Journal>,
+    /// Many who wait for the journal to be on the disk wait together.
+    syncing: SharedSync,
     database: Mutex<Connection>,
 }
 
@@ -57,6 +60,7 @@ impl Catalog {
             folder: folder.to_owned(),
             number: Mutex::new(next),
             journal: Mutex::new(journal),
+            syncing: SharedSync::default(),
             database: Mutex::new(database),
         };
         if set_aside {
@@ -82,8 +86,21 @@ impl Catalog {
 
     /// Returns when every note so far is on the disk.
     pub fn sync(&self) -> Result<()> {
-        let handle: File = self.journal.lock().sync_handle().map_err(|e| self.journal_failed(e))?;
-        handle.sync_data().map_err(|source| self.journal_failed(source))
+        self.sync_noted(self.noted())
+    }
+
+    /// Returns what every note so far waits for.
+    pub(super) fn noted(&self) -> Unsynced {
+        self.syncing.written()
+    }
+
+    /// Returns when what was noted is on the disk.
+    pub(super) fn sync_noted(&self, noted: Unsynced) -> Result<()> {
+        let round = || {
+            let handle: File = self.journal.lock().sync_handle()?;
+            handle.sync_data()
+        };
+        self.syncing.sync(noted, round).map_err(|source| self.journal_failed(source))
     }
 
     /// Folds the journal into the database if it has grown enough.

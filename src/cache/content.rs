@@ -4,10 +4,10 @@
 //! if it is present; from there on every byte is real. A fill writes only bytes that are
 //! absent at that moment, so it can never overwrite what was written meanwhile.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -321,6 +321,17 @@ fn room(meta: &Metadata) -> u64 {
 pub(super) fn path_of(folder: &FsPath, id: &ContentId) -> PathBuf {
     let shelf = id.0.get(..2).unwrap_or("xx");
     folder.join(shelf).join(&*id.0)
+}
+
+/// Makes the folders in which the content files are, so that no file waits for the disk because
+/// it is the first of its folder. One that cannot be made is made with its first file.
+pub(super) fn make_shelves(folder: &FsPath) -> Result<()> {
+    let mut make = DirBuilder::new();
+    make.mode(0o700);
+    for shelf in 0..=u8::MAX {
+        make.create(folder.join(format!("{shelf:02x}"))).ok();
+    }
+    durable_file::sync_folder(folder).map_err(CacheError::io("Making", folder))
 }
 
 fn open_new(path: &FsPath) -> io::Result<File> {

@@ -4,6 +4,8 @@
 //! then notes up to which length each is there. Bytes that change while it is made leave the
 //! file marked as being overwritten until the next point.
 
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -19,14 +21,35 @@ const CLEAN_FILES_A_POINT: usize = 256;
 /// How many content files stay open.
 const OPEN_FILES: usize = 512;
 
+/// After how many points with nothing to do, and no use of any content between, nothing is looked
+/// at: at the first of them a write may have been under way.
+const IDLE_POINTS: u32 = 2;
+
+/// How many durable points had nothing to do since content was last used.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct IdlePoints {
+    uses: u64,
+    points: u32,
+}
+
 impl Cache {
     /// Writes all dirty content, and some of what was hydrated, to the disk.
+    ///
+    /// Looks at nothing if nothing is dirty and nothing was used since there was nothing to do.
     pub fn durable_point(&self) -> Result<()> {
         self.look_at_watched();
+        let uses = self.uses.load(Ordering::Relaxed);
+        let idle = *self.idle_points.lock();
+        if self.names.read().pending().is_empty() && idle.uses == uses && idle.points >= IDLE_POINTS {
+            return self.catalog.fold_if_large();
+        }
+        let contents = self.contents_to_write_down();
+        let (shelves, mut failed) = sync_shelves(&contents);
         let mut any = false;
-        let mut failed = None;
-        for content in self.contents_to_write_down() {
-            match self.write_down(&content) {
+        let is_left =
+            |content: &Content| content.path().parent().is_some_and(|shelf| shelves.left.contains(shelf));
+        for content in contents.into_iter().filter(|content| !is_left(content)) {
+            match self.write_down(&content, &shelves.synced) {
                 Ok(written) => any |= written,
                 // One file that cannot be written must not keep the others from it.
                 Err(one) => failed = failed.or(Some(one)),
@@ -35,6 +58,9 @@ impl Cache {
         if any {
             self.catalog.sync()?;
             reached(Step::LocallyDurable);
+        } else if failed.is_none() {
+            let points = if idle.uses == uses { idle.points + 1 } else { 1 };
+            *self.idle_points.lock() = IdlePoints { uses, points };
         }
         self.close_idle_files();
         self.catalog.fold_if_large()?;
@@ -56,7 +82,7 @@ impl Cache {
         self.look_at(ino)?;
         let id = self.names.read().inode(ino)?.content.clone();
         if let Some(id) = id {
-            self.write_down(&*self.content(&id)?)?;
+            self.write_down(&*self.content(&id)?, &HashSet::new())?;
         }
         self.catalog.sync()
     }
@@ -88,7 +114,8 @@ impl Cache {
         self.contents.lock().values().map(Arc::clone).collect()
     }
 
-    fn write_down(&self, content: &Content) -> Result<bool> {
+    /// Writes one file to the disk; the names in these shelves are there already.
+    fn write_down(&self, content: &Content, shelves: &HashSet<PathBuf>) -> Result<bool> {
         let _one_at_a_time = content.writing_down.lock();
         let (file, present, new) = {
             let mut state = content.lock();
@@ -104,7 +131,7 @@ impl Cache {
         };
         let path = content.path();
         file.sync_data().map_err(CacheError::io("Writing down", path))?;
-        if new {
+        if new && path.parent().is_none_or(|shelf| !shelves.contains(shelf)) {
             durable_file::sync_folder_of(path).map_err(CacheError::io("Writing down", path))?;
         }
         let mut state = content.lock();
@@ -118,6 +145,33 @@ impl Cache {
         self.catalog.note(&[RowOp::Content(content.id.clone(), Box::new(row))])?;
         Ok(true)
     }
+}
+
+/// The shelves of new content files.
+#[derive(Default)]
+struct Shelves {
+    /// Their names are on the disk.
+    synced: HashSet<PathBuf>,
+    /// The disk refused them: their files are left for the next durable point.
+    left: HashSet<PathBuf>,
+}
+
+/// Writes the names of new content files to the disk, once a shelf; returns the first failure, too.
+fn sync_shelves(contents: &[Arc<Content>]) -> (Shelves, Option<CacheError>) {
+    let new = contents.iter().filter(|content| content.lock().row.durable_len.is_none());
+    let found: HashSet<PathBuf> =
+        new.filter_map(|content| content.path().parent()).map(PathBuf::from).collect();
+    let (mut shelves, mut failed) = (Shelves::default(), None);
+    for shelf in found {
+        match durable_file::sync_folder(&shelf).map_err(CacheError::io("Writing down", &shelf)) {
+            Ok(()) => shelves.synced.insert(shelf),
+            Err(one) => {
+                failed = failed.or(Some(one));
+                shelves.left.insert(shelf)
+            }
+        };
+    }
+    (shelves, failed)
 }
 
 impl ContentState {

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 
 use crate::model::key::MAX_KEY_BYTES;
 use crate::os::clock::SharedClock;
@@ -28,6 +29,7 @@ pub mod bypass;
 pub mod catalog;
 pub mod content;
 pub mod counted;
+mod due;
 pub mod durable;
 pub mod error;
 pub mod eviction;
@@ -61,6 +63,7 @@ pub mod rows;
 mod sequence;
 pub mod set_aside;
 pub mod shadow;
+pub mod shared_sync;
 mod tables;
 pub mod theirs;
 mod tombstones;
@@ -144,6 +147,7 @@ pub struct Cache {
     listings: Listings,
     seen: Mutex<Option<TellKernel>>,
     uses: AtomicU64,
+    idle_points: Mutex<durable::IdlePoints>,
     local_bytes: AtomicU64,
     since_look: eviction::SinceLook,
     traffic: traffic::Traffic,
@@ -155,6 +159,8 @@ pub struct Cache {
     /// Whether something of the index was left out that is to be shown now: nothing counts as
     /// applied until all of it is taken over again.
     show_again: AtomicBool,
+    /// Told when something is to be pushed, and nothing was before.
+    became_dirty: Notify,
     missing: missing::Missing,
     watches: watched::Watches,
     loans: lent::Loans,
@@ -266,12 +272,16 @@ impl Cache {
         names.keep_linked(&mut group);
         self.catalog.note(&group)?;
         let now = self.clock.instant();
+        let was_pushed = names.pending().is_empty();
         for op in group {
             if matches!(op, RowOp::NoInode(_)) {
                 continue;
             }
             self.listings.forget_for(&op, names);
             names.apply(op, now);
+        }
+        if was_pushed && !names.pending().is_empty() {
+            self.became_dirty.notify_one();
         }
         Ok(())
     }

@@ -50,6 +50,7 @@ impl Cache {
                 .map_err(CacheError::io("Making", folder))?;
         }
         let lock = FolderLock::acquire(&state.join("lock"))?;
+        content::make_shelves(&options.folder.join("content"))?;
         remove_frozen(&state)?;
         let sidecar = state.join(".datastore-sync-state.json");
         let watermark =
@@ -72,6 +73,7 @@ impl Cache {
             listings: Listings::new(),
             seen: Mutex::new(None),
             uses: AtomicU64::new(1),
+            idle_points: Mutex::default(),
             local_bytes: AtomicU64::new(0),
             since_look: super::eviction::SinceLook::default(),
             traffic: super::traffic::Traffic::default(),
@@ -79,6 +81,7 @@ impl Cache {
             refused: Mutex::new(refused),
             temporaries: Mutex::new(temporaries),
             show_again: AtomicBool::new(false),
+            became_dirty: tokio::sync::Notify::new(),
             missing: super::missing::Missing::default(),
             watches: super::watched::Watches::default(),
             loans: super::lent::Loans::default(),

@@ -4,12 +4,11 @@
 //! durably before it begins, notes its outcome, and notes the commit. A file is clean only if
 //! nothing changed it since the stamp of the snapshot.
 
-use std::time::{Duration, Instant};
-
 use super::Cache;
 use super::error::Result;
 use super::names::Names;
 use super::rows::{Ino, Inode, Name, Path, Remote, RowOp, Source, Stamp, Tombstone, Uploaded, Uploading};
+use super::shared_sync::Unsynced;
 use super::tombstones::committed_too_late;
 use crate::model::entry::Attributes;
 use crate::model::identity::Identity;
@@ -56,22 +55,6 @@ pub struct Tally {
 }
 
 impl Cache {
-    /// Returns the unpushed names that have rested for `rest`, or are dirty for `at_most`.
-    pub fn due(&self, rest: Duration, at_most: Duration) -> Vec<Path> {
-        self.look_at_watched();
-        let now = self.now();
-        let since = |then: Instant| now.saturating_duration_since(then);
-        let names = self.names.read();
-        let is_due =
-            |pending: &super::names::Pending| since(pending.last) >= rest || since(pending.first) >= at_most;
-        names
-            .pending()
-            .iter()
-            .filter(|(_, pending)| is_due(pending))
-            .map(|(path, _)| Path::clone(path))
-            .collect()
-    }
-
     /// Returns all unpushed names.
     pub fn all_pending(&self) -> Vec<Path> {
         self.look_at_watched();
@@ -205,17 +188,18 @@ impl Cache {
         Ok(self.names.read().inode(ino)?.stamp)
     }
 
-    /// Notes durably that an upload begins; returns whether the name still means this inode.
+    /// Notes that an upload is about to begin, unless the name means another inode by now. It may
+    /// begin when [`Cache::sync_upload`] has returned.
     ///
-    /// From here on the bucket may get more than the last durable point covers. A power cut
+    /// From then on the bucket may get more than the last durable point covers. A power cut
     /// must then not bring that shorter file back, so the point no longer counts.
-    pub fn note_uploading(&self, path: &Path, ino: Ino, uploading: Uploading) -> Result<bool> {
+    pub fn note_uploading(&self, path: &Path, ino: Ino, uploading: Uploading) -> Result<Option<Unsynced>> {
         let content = self.content_if_any(ino);
         let mut state = content.as_ref().map(|content| content.lock());
         let outgrown = state.as_mut().is_some_and(|state| state.outgrow_durable_point());
         {
             let mut names = self.names.write();
-            let Some(name) = names.name(path).filter(|name| name.ino == ino) else { return Ok(false) };
+            let Some(name) = names.name(path).filter(|name| name.ino == ino) else { return Ok(None) };
             let mut noted = name.clone();
             noted.uploading = Some(uploading);
             let mut group = vec![RowOp::Name(Path::clone(path), Box::new(noted))];
@@ -224,10 +208,14 @@ impl Cache {
             }
             self.commit(&mut names, group)?;
         }
-        drop(state);
-        self.catalog.sync()?;
+        Ok(Some(self.catalog.noted()))
+    }
+
+    /// Returns when an upload that was noted would be known after a power cut.
+    pub fn sync_upload(&self, noted: Unsynced) -> Result<()> {
+        self.catalog.sync_noted(noted)?;
         reached(Step::UploadingNoted);
-        Ok(true)
+        Ok(())
     }
 
     /// Notes what an upload of `ino` put into the bucket, whatever the name means by now.

@@ -36,9 +36,14 @@ pub fn rename_unsynced(from: &Path, to: &Path) -> io::Result<()> {
 /// Writes a file's directory entry to the disk.
 pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
+        Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
+        _ => sync_folder(Path::new(".")),
     }
+}
+
+/// Writes all entries of a folder to the disk.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// Makes a folder, and those above it, for its owner only; returns when their names are on the

@@ -81,13 +81,13 @@ pub struct SyncOptions {
     pub read_only: bool,
     /// Size of the parts of a large upload, in bytes; also the size from which it is large.
     pub part_bytes: u64,
-    /// How many uploads run at once.
+    /// How many small files are uploaded at once; a larger one counts for several.
     pub uploads: usize,
 }
 
 impl Default for SyncOptions {
     fn default() -> Self {
-        Self { on_conflict: OnConflict::Copy, read_only: false, part_bytes: 8 << 20, uploads: 16 }
+        Self { on_conflict: OnConflict::Copy, read_only: false, part_bytes: 8 << 20, uploads: 64 }
     }
 }
 

@@ -287,7 +287,7 @@ impl SyncService {
             };
         }
         let options = put_options(&state.inode, condition, Some(&hash));
-        if !self.note_uploading(state, stamp, &options, None)? {
+        if !self.note_uploading(state, stamp, &options, None).await? {
             return Ok(Sent::Gone);
         }
         let key = ObjectKey::new(Path::clone(&state.path));
@@ -305,16 +305,22 @@ impl SyncService {
         }
     }
 
-    pub(super) fn note_uploading(
+    /// Notes an upload durably; uploads that begin together wait for the disk once.
+    pub(super) async fn note_uploading(
         &self,
         state: &FileState,
         stamp: Stamp,
         options: &PutOptions,
         upload: Option<crate::store::UploadId>,
     ) -> Result<bool> {
-        let uploading = Uploading { ino: state.name.ino, stamp, nonce: options.nonce.clone(), upload };
-        let noted = self.cache.note_uploading(&state.path, state.name.ino, uploading);
-        noted.map_err(SyncError::cache(format!("Noting the upload of {}", state.path)))
+        let ino = state.name.ino;
+        let uploading = Uploading { ino, stamp, nonce: options.nonce.clone(), upload };
+        let failed = |failed| SyncError::cache(format!("Noting the upload of {}", state.path))(failed);
+        let noted = self.cache.note_uploading(&state.path, ino, uploading).map_err(failed)?;
+        let Some(noted) = noted else { return Ok(false) };
+        // The others that begin now are noted first.
+        tokio::task::yield_now().await;
+        self.cache.sync_upload(noted).map(|()| true).map_err(failed)
     }
 
     pub(super) fn note_sent(

@@ -29,7 +29,7 @@ impl SyncService {
         }
         let source = self.with_hash(state, object.remote.clone()).await?;
         let options = put_options(inode, condition.clone(), source.sha256.as_deref());
-        if !self.note_uploading(state, inode.stamp, &options, None)? {
+        if !self.note_uploading(state, inode.stamp, &options, None).await? {
             return Ok(Some(Sent::Gone));
         }
         let (from, to) = (ObjectKey::new(Path::clone(&object.key)), ObjectKey::new(Path::clone(&state.path)));

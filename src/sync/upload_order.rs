@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt, stream};
+use tokio::sync::Semaphore;
 
 use super::SyncService;
 use super::error::Result;
@@ -16,6 +17,9 @@ use super::upload::Ready;
 use super::upload_copy::COPY_ABOVE_BYTES;
 use crate::cache::Ino;
 use crate::cache::rows::Path;
+
+/// For how many small files a large one counts when they are sent side by side.
+const LARGE_SHARE: u32 = 4;
 
 /// Who waits for whom.
 #[derive(Default)]
@@ -29,13 +33,7 @@ struct Order {
 }
 
 impl Order {
-    /// Notes that a name is done; returns who need not wait any more.
-    fn done(&mut self, path: &Path) -> Vec<Path> {
-        let mut free = self.after_first.remove(path).unwrap_or_default();
-        free.extend(self.let_go(path));
-        free
-    }
-
+    /// Notes that a name is copied; returns who need not wait any more.
     fn let_go(&mut self, path: &Path) -> Option<Path> {
         let waiting = self.holds_up.remove(path)?;
         let count = self.waits_for.get_mut(&waiting)?;
@@ -70,10 +68,12 @@ impl SyncService {
             while !next.is_empty() {
                 let ended = self.upload_some(std::mem::take(&mut next), (busy, keys), &mut uploads).await;
                 for path in ended {
-                    let is_copied = self.is_copied(&path, &uploads);
                     next.extend(order.after_first.remove(&path).unwrap_or_default());
-                    match is_copied {
-                        true => next.extend(order.done(&path)),
+                    if !order.holds_up.contains_key(&path) {
+                        continue;
+                    }
+                    match self.is_copied(&path, &uploads) {
+                        true => next.extend(order.let_go(&path)),
                         // Its content is still needed where it is.
                         false => drop(order.holds_up.remove(&path)),
                     }
@@ -129,7 +129,9 @@ impl SyncService {
         (busy, keys): (Busy, &Keys),
         uploads: &mut Uploads,
     ) -> Vec<Path> {
+        let room = &Semaphore::new(self.options.uploads);
         let prepare = |path: Path| async move {
+            let _room = room.acquire_many(self.share_of(&path)).await;
             let outcome: Result<_> = self.prepare_resolved(Path::clone(&path), busy, keys).await;
             (path, outcome)
         };
@@ -146,5 +148,13 @@ impl SyncService {
             }
         }
         ended
+    }
+
+    /// Returns how many small files an upload counts for: the larger ones have more in memory.
+    fn share_of(&self, path: &Path) -> u32 {
+        let size = self.cache.file_state(path).map_or(0, |state| state.inode.size);
+        let is_small = size <= self.options.part_bytes / u64::from(LARGE_SHARE);
+        let most = u32::try_from(self.options.uploads).unwrap_or(u32::MAX).max(1);
+        if is_small { 1 } else { LARGE_SHARE.min(most) }
     }
 }

@@ -67,7 +67,7 @@ impl SyncService {
             let parts = self.parts_of(state, &source);
             let upload =
                 Upload { state, source: &source, key: &key, id: &id, options: &options, parts: &parts };
-            if !self.note_uploading(state, source.stamp, &options, Some(id.clone()))? {
+            if !self.note_uploading(state, source.stamp, &options, Some(id.clone())).await? {
                 self.give_up(&upload).await;
                 return Ok(Some(Sent::Gone));
             }

@@ -292,7 +292,7 @@ fn a_name_that_is_removed_while_it_is_committed_leaves_what_the_index_says_of_it
     let (cache, nonce) = (rig.cache(), Nonce::from_text("n"));
     let stamp = cache.stamp_of(ino).unwrap();
     let uploading = Uploading { ino, stamp, nonce: nonce.clone(), upload: None };
-    assert!(cache.note_uploading(&path, ino, uploading).unwrap());
+    cache.sync_upload(cache.note_uploading(&path, ino, uploading).unwrap().unwrap()).unwrap();
     let remote = Remote { size: 5, modified: String::new(), sha256: None, version: Version::new("v1") };
     cache.note_uploaded(&path, ino, &nonce, Uploaded { stamp, remote: remote.clone() }).unwrap();
     rig.unlink("f");
@@ -308,11 +308,8 @@ fn what_a_pull_took_over_before_a_commit_was_noted_is_taken_over_again() {
     let (path, ino): (Path, Ino) = ("f".into(), rig.make("f", b"ours"));
     let (cache, nonce) = (rig.cache(), Nonce::from_text("n"));
     let stamp = cache.stamp_of(ino).unwrap();
-    assert!(
-        cache
-            .note_uploading(&path, ino, Uploading { ino, stamp, nonce: nonce.clone(), upload: None })
-            .unwrap()
-    );
+    let uploading = Uploading { ino, stamp, nonce: nonce.clone(), upload: None };
+    cache.sync_upload(cache.note_uploading(&path, ino, uploading).unwrap().unwrap()).unwrap();
     let ours = Remote { size: 4, modified: String::new(), sha256: None, version: Version::new("v1") };
     cache.note_uploaded(&path, ino, &nonce, Uploaded { stamp, remote: ours.clone() }).unwrap();
     let newer = Entry { size: Some(6), version: Version::new("v2"), ..Entry::default() };

@@ -130,7 +130,8 @@ fn an_upload_under_way_voids_a_durable_point_that_covers_less() {
     rig.write("f", 3, b" two");
     let stamp = rig.cache().stamp_of(ino).unwrap();
     let uploading = Uploading { ino, stamp, nonce: Nonce::from_text("n"), upload: None };
-    assert!(rig.cache().note_uploading(&"f".into(), ino, uploading).unwrap());
+    let noted = rig.cache().note_uploading(&"f".into(), ino, uploading).unwrap().unwrap();
+    rig.cache().sync_upload(noted).unwrap();
     lose_from(&rig, "f", 3);
     rig.open_in(NEXT);
     assert!(rig.find("f").is_err());
