@@ -1,6 +1,6 @@
 //! What goes on by itself while a mount runs: write-back, refresh, durable points, settling.
 //!
-//! Nothing is done while nothing is to be done. After a failure, or a panic, the next attempt
+//! Nothing is done, and nobody wakes, while nothing is to be done. After a failure, or a panic, the next attempt
 //! waits longer, up to a minute; a flush that somebody waits for never waits for that.
 
 use std::sync::Arc;
@@ -11,12 +11,15 @@ use tokio::sync::watch;
 use super::guarded::Round;
 use super::{SyncError, SyncService};
 
-/// How often the schedule looks whether anything is due.
+/// Least time that a file rests, and between two pushes. What becomes due within it of something
+/// else that is due goes with it.
 const TICK: Duration = Duration::from_millis(500);
 /// How long a file that never rests stays unpushed, in multiples of the write-back time.
 const MOST_RESTS: u32 = 6;
-/// How long everything rests before the cache is marked clean.
+/// How long everything rests before the cache is marked clean, and longest wait until that is
+/// tried again.
 const SETTLE_AFTER: Duration = Duration::from_secs(2);
+const SETTLE_EVERY: Duration = Duration::from_secs(8);
 /// Longest time between two local durable points while anything is dirty.
 const DURABLE_EVERY: Duration = Duration::from_secs(4);
 /// Longest wait after failures.
@@ -41,22 +44,48 @@ pub async fn run(service: Arc<SyncService>, schedule: Schedule, stop: watch::Rec
 }
 
 async fn write_back(service: Arc<SyncService>, schedule: Schedule, mut stop: watch::Receiver<bool>) {
-    let mut pause = Duration::ZERO;
-    let mut idle = Duration::ZERO;
-    while !wait(&service, TICK.max(pause), &mut stop).await {
-        let at_most = schedule.write_back.max(TICK) * MOST_RESTS;
-        let due = service.cache().due(schedule.write_back, at_most);
-        if due.is_empty() || service.cache().read_only_reason().is_some() {
-            idle += TICK;
-            if idle >= SETTLE_AFTER {
-                idle = Duration::ZERO;
-                report(service.guarded(Round::Flush, service.rest()).await);
+    let rest = schedule.write_back.max(TICK);
+    let at_most = rest * MOST_RESTS;
+    let (mut pause, mut has_paused) = (Duration::ZERO, true);
+    let mut idle = SETTLE_AFTER;
+    loop {
+        let least = if has_paused { Duration::ZERO } else { pause };
+        let due_in = match service.cache().read_only_reason() {
+            Some(_) => None,
+            None => service.cache().due_in(rest, at_most, TICK),
+        };
+        let changed = async {
+            // What is pending already says itself when it is due.
+            match due_in {
+                Some(_) => std::future::pending().await,
+                None => service.cache().became_dirty().await,
             }
+        };
+        tokio::select! {
+            stopped = wait(&service, due_in.unwrap_or(idle).max(least), &mut stop) => {
+                if stopped {
+                    return;
+                }
+            }
+            () = changed => {
+                (has_paused, idle) = (true, SETTLE_AFTER);
+                continue;
+            }
+        }
+        has_paused = true;
+        if due_in.is_none() {
+            report(service.guarded(Round::Flush, service.rest()).await);
+            idle = (idle * 2).min(SETTLE_EVERY);
             continue;
         }
-        idle = Duration::ZERO;
+        if service.cache().due_in(rest, at_most, TICK).is_none_or(|left| !left.is_zero()) {
+            // More came, or the same changed again.
+            continue;
+        }
+        let due = service.cache().due(rest, at_most);
         let outcome = service.guarded(Round::Flush, service.push_names(due)).await;
-        pause = next_pause(pause, outcome.is_ok());
+        pause = next_pause(pause, outcome.is_ok()).max(TICK);
+        (has_paused, idle) = (false, SETTLE_AFTER);
         report(outcome.map(drop));
     }
 }

@@ -1,7 +1,10 @@
 //! git: a clone of more than 500 files, commits, merges, gc, and `status` after a remount.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+
+use bayou_test_server::Op;
 
 use crate::bucket::Bucket;
 use crate::mounted::Mounted;
@@ -83,4 +86,32 @@ fn branches_that_are_rebased_again_and_again(bucket: &Bucket) {
     let stands = mounted.run("cd repository && git status --porcelain && git rev-parse HEAD");
     assert_eq!(stands, there, "on a fresh machine");
     mounted.run(&format!("{same} && cd repository && git fsck --full --strict"));
+}
+
+/// Of all that git makes, locks, renames and removes, only what is there in the end is sent, each
+/// file once, and the index is written once.
+#[test]
+fn what_git_makes_on_its_way_is_never_sent() {
+    let bucket = Bucket::strict();
+    let Bucket::Strict(server) = &bucket else { unreachable!("it was made so") };
+    let mounted = Mounted::new(&bucket, &["--write-back=1h", "--refresh=0"]);
+    server.reset_counts();
+    mounted.run(
+        "git config --global user.name Somebody && git config --global user.email somebody@example.com
+        git init -q . && git config core.fsync none
+        for n in $(seq 20); do
+            echo $n > file-$n && echo $n >> log && git add -A && git commit -qm $n
+        done
+        git status --porcelain",
+    );
+    assert_eq!(server.requests(), []);
+    let files = mounted.run("find . -type f -printf '%P\\n'");
+    mounted.person.run(&["sync", &mounted.person.path("mnt")]);
+    let sent: Vec<_> = server.requests().into_iter().filter(|sent| sent.op == Op::PutObject).collect();
+    let key = |sent: &str| sent.strip_prefix("some/prefix/").unwrap_or_default().to_owned();
+    let is_data = |key: &String| !key.starts_with(".datastore") && !key.starts_with("_");
+    let data: Vec<String> = sent.iter().map(|sent| key(&sent.key)).filter(is_data).collect();
+    assert_eq!(data.len(), files.lines().count(), "{data:?}");
+    assert_eq!(data.into_iter().collect::<BTreeSet<_>>(), files.lines().map(str::to_owned).collect());
+    assert_eq!(sent.iter().filter(|sent| sent.key.ends_with("index.json")).count(), 1);
 }
