@@ -16,6 +16,7 @@ const MOST_GAPS: u32 = 4;
 impl Cache {
     /// Returns the unpushed names that have rested for `rest`, or are dirty for `at_most`.
     pub fn due(&self, rest: Duration, at_most: Duration) -> Vec<Path> {
+        self.look_at_watched();
         let now = self.now();
         let names = self.names.read();
         let due = names.pending().iter().filter(|(_, pending)| pending.due(rest, at_most) <= now);
@@ -25,6 +26,7 @@ impl Cache {
     /// Returns how long it takes until names are due that nothing follows within `gap`; `None` if
     /// nothing is unpushed.
     pub fn due_in(&self, rest: Duration, at_most: Duration, gap: Duration) -> Option<Duration> {
+        self.look_at_watched();
         let now = self.now();
         let times = self.names.read().pending().values().map(|pending| pending.due(rest, at_most)).collect();
         end_of_burst(times, gap).map(|end| end.saturating_duration_since(now))
