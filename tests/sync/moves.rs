@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use bayou::cache::attributes::XattrMode;
 use bayou::cache::file::Access;
+use bayou::sync::SyncOptions;
 use bayou_test_server::{Action, Fault, Gate, Op};
 
 use super::peer::{LOCK, Peer, PeerOptions};
@@ -295,7 +296,8 @@ async fn what_is_set_aside_is_no_fault_of_the_bucket(world: World) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copies_are_made_side_by_side() {
     let world = World::s3().await;
-    let names: Vec<String> = (0..20).map(|n| format!("d/{n}")).collect();
+    let at_once = SyncOptions::default().uploads;
+    let names: Vec<String> = (0..at_once + 4).map(|n| format!("d/{n}")).collect();
     let peer = with_files(&world, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
     peer.rename("d", "e");
     let gate = Gate::new();
@@ -305,11 +307,11 @@ async fn copies_are_made_side_by_side() {
         let peer = std::sync::Arc::clone(&peer);
         async move { peer.sync.push().await }
     });
-    gate.wait_for(16).await;
-    assert_eq!(gate.arrived(), 16, "and not more at once");
+    gate.wait_for(at_once).await;
+    assert_eq!(gate.arrived(), at_once, "and not more at once");
     gate.open();
     assert!(pushing.await.unwrap().unwrap().settled);
-    assert_eq!(peer.count("copy"), 20);
+    assert_eq!(peer.count("copy"), at_once + 4);
     assert_eq!(fetched(&peer).0, [""; 0]);
     assert!(!world.keys().await.iter().any(|key| key.starts_with(TEMPORARY)));
 }
