@@ -57,6 +57,8 @@ pub struct ContentState {
     pub(super) watched: bool,
     /// Whether it was changed since the last durable point began.
     pub(super) changed: bool,
+    /// How many answers bring bytes whose presence is noted when they end.
+    pub(super) arriving: usize,
     /// Whether parts of the file may be holes that take no room on the disk.
     sparse: bool,
     /// The room that it took when it was found.
@@ -84,6 +86,7 @@ impl Content {
             unnoted: false,
             watched: false,
             changed: false,
+            arriving: 0,
             sparse: len > 0,
             room: None,
         };

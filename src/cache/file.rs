@@ -52,6 +52,11 @@ impl Cache {
         self.drop_if_unused(&mut names, ino);
     }
 
+    /// Returns whether somebody has a file open.
+    pub(super) fn is_open(&self, ino: Ino) -> bool {
+        self.names.read().inode(ino).is_ok_and(|inode| inode.opens > 0)
+    }
+
     /// Reads up to `len` bytes at `offset`, or says what must be fetched first.
     pub fn read(&self, ino: Ino, offset: u64, len: u64) -> Result<ReadOutcome> {
         let size = self.names.read().inode(ino)?.size;
@@ -191,7 +196,7 @@ impl Cache {
     ) -> Result<()> {
         let id = content.id.clone();
         let op = match extent {
-            _ if state.unnoted => RowOp::Content(id, Box::new(state.row.clone())),
+            _ if state.unnoted || state.arriving > 0 => RowOp::Content(id, Box::new(state.row.clone())),
             Some(extent) => RowOp::Extent(id, extent.start, extent.end),
             None => return Ok(()),
         };

@@ -1,58 +1,57 @@
 //! Fetching bytes of a known version on demand.
 //!
 //! Each range is asked for once (`flights`); the window grows while a reader goes on
-//! sequentially. Every request carries the version, so a file never mixes two.
-//! A whole file that arrives in one piece is checked against the index's hash before anybody
-//! sees it. Hydrating is never a change.
+//! sequentially, and a reader is answered when his own bytes are there (`arriving`). Every request
+//! carries the version, so a file never mixes two. A whole file that is asked for in one piece is
+//! checked against the index's hash before anybody sees it. Hydrating is never a change.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Cache;
+use super::arriving::Arriving;
 use super::bare_key::BareKeys;
 use super::content::{Content, ReadOutcome};
 use super::error::{CacheError, Result};
-use super::flights::{Flights, Turn};
+use super::flights::{Flight, Flights, Turn};
 use super::rows::{Ino, Path, RowOp, Source};
-use super::windows::{FIRST_WINDOW, Windows};
+use super::windows::{Ahead, FIRST_WINDOW, Windows};
 use crate::model::content_hash::ContentHash;
 use crate::model::key::ObjectKey;
 use crate::store::{ErrorKind, Fetched, SharedStore, StoreError};
 
 /// How often a reader looks again when other readers' fetches failed.
 const MOST_ROUNDS: usize = 64;
+/// How many requests may be under way for those who wait, each with at most 1 MiB that is held in
+/// memory until all of it is here.
+const MOST_REQUESTS: usize = 64;
 
-/// Fetches what is absent.
+/// Fetches what is absent. A clone is the same one.
+#[derive(Clone)]
 pub struct Hydrator {
     pub(super) cache: Arc<Cache>,
     pub(super) store: SharedStore,
-    bare: Option<BareKeys>,
-    timeout: Duration,
+    bare: Option<Arc<BareKeys>>,
+    pub(super) timeout: Duration,
     flights: Flights,
-    windows: Windows,
+    windows: Arc<Windows>,
+    requests: Arc<Semaphore>,
 }
 
-/// How much is asked for around what is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
-    /// What a reader will want next as well.
-    Window,
-    /// Nothing more.
-    Exact,
-}
-
-/// Whether bytes may be fetched that the cache has no room for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Room {
-    /// They may not, and nothing is dropped for them: nobody asked for them yet.
-    Spare,
-    /// They may not: a reader can do without the cache.
-    Needed,
-    /// They may: without them nothing can be pushed, and nothing dropped.
-    Exceeded,
+/// What bytes are fetched for, and with that what may be done for them.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Purpose<'a> {
+    /// A reader asks for them, who can do without the cache. What he will want next comes as well.
+    Read,
+    /// Without them nothing can be pushed, and nothing dropped: they may exceed the cache.
+    Push,
+    /// Somebody may ask for them, as long as this has an owner: nothing is dropped for them, and
+    /// nothing comes beyond them.
+    Guess(&'a Weak<()>),
 }
 
 /// What came of a request whose answer is not kept.
@@ -66,13 +65,16 @@ pub(super) enum Piece {
 impl Hydrator {
     /// Returns a hydrator for this cache from this store.
     pub fn new(cache: Arc<Cache>, store: SharedStore, timeout: Duration) -> Self {
-        Self { cache, store, bare: None, timeout, flights: Flights::default(), windows: Windows::new() }
+        let requests = Arc::new(Semaphore::new(MOST_REQUESTS));
+        let (flights, windows) = (Flights::default(), Arc::new(Windows::new()));
+        Self { cache, store, bare: None, timeout, flights, windows, requests }
     }
 
     /// Has content that is not in the store, which is a namespace, looked for at the bucket's
     /// root as well, where old clients put it.
     pub fn with_root(mut self, root: SharedStore) -> Self {
-        self.bare = Some(BareKeys::new(root, Arc::clone(self.cache.clock()), self.timeout));
+        let bare = BareKeys::new(root, Arc::clone(self.cache.clock()), self.timeout);
+        self.bare = Some(Arc::new(bare));
         self
     }
 
@@ -98,23 +100,28 @@ impl Hydrator {
     /// a push makes room for.
     pub async fn hydrate(&self, ino: Ino) -> Result<()> {
         let size = self.cache.attr(ino)?.size;
-        self.ensure_with(ino, 0..size, (Room::Exceeded, Reach::Window)).await
+        self.ensure_for(ino, 0..size, Purpose::Push).await
     }
 
     /// Returns when a range of a file is present.
     pub async fn ensure(&self, ino: Ino, range: Range<u64>) -> Result<()> {
-        self.ensure_with(ino, range, (Room::Needed, Reach::Window)).await
+        self.ensure_for(ino, range, Purpose::Read).await
     }
 
-    /// Returns when a range of a file is present; asks for nothing beyond it, and fails if there
-    /// is no room without dropping something.
-    pub(super) async fn ensure_exactly(&self, ino: Ino, range: Range<u64>) -> Result<()> {
-        self.ensure_with(ino, range, (Room::Spare, Reach::Exact)).await
+    /// Returns when a range of a file is present, or nobody may want it any more; asks for nothing
+    /// beyond it, and fails if there is no room without dropping something.
+    pub(super) async fn ensure_exactly(
+        &self,
+        ino: Ino,
+        range: Range<u64>,
+        interest: &Weak<()>,
+    ) -> Result<()> {
+        self.ensure_for(ino, range, Purpose::Guess(interest)).await
     }
 
     /// Notes a read; returns what should be fetched for a reader who goes on like that.
-    pub(super) fn ahead(&self, ino: Ino, read: Range<u64>) -> Vec<Range<u64>> {
-        let Some(content) = self.cache.content_if_any(ino) else { return Vec::new() };
+    pub(super) fn ahead(&self, ino: Ino, read: Range<u64>) -> Option<Ahead> {
+        let content = self.cache.content_if_any(ino)?;
         let limit = {
             let state = content.lock();
             state.row.fill_limit.min(state.len)
@@ -122,29 +129,48 @@ impl Hydrator {
         self.windows.read(&content.id, read, limit)
     }
 
-    async fn ensure_with(&self, ino: Ino, range: Range<u64>, (room, reach): (Room, Reach)) -> Result<()> {
+    /// Notes that nobody has a file open any more.
+    pub(super) fn forget_readers(&self, ino: Ino) {
+        if let Some(content) = self.cache.content_if_any(ino) {
+            self.windows.forget(&content.id);
+        }
+    }
+
+    async fn ensure_for(&self, ino: Ino, range: Range<u64>, purpose: Purpose<'_>) -> Result<()> {
         for _ in 0..MOST_ROUNDS * (1 + (range.end - range.start).div_ceil(FIRST_WINDOW) as usize) {
+            if !purpose.is_wanted() {
+                return Ok(());
+            }
             let content = self.cache.content_of(ino)?;
-            match self.turn(&content, &range, reach) {
+            match self.turn(&content, &range, purpose) {
                 Turn::Present => return Ok(()),
-                Turn::Wait(landing) => landing.wait().await,
-                Turn::Fetch(flight) => self.fetch(ino, &content, flight.range(), room).await?,
+                Turn::Wait(landing) => drop(landing.wait().await),
+                Turn::Fetch(flight) => self.fetch_until(ino, content, flight, (range.end, purpose)).await?,
             }
         }
         Err(CacheError::Gone(ino))
     }
 
-    fn turn(&self, content: &Content, range: &Range<u64>, reach: Reach) -> Turn<'_> {
+    fn turn(&self, content: &Content, range: &Range<u64>, purpose: Purpose<'_>) -> Turn {
         let gap = || {
             let state = content.lock();
             let gap = state.missing(range.start..range.end.min(state.len)).into_iter().next()?;
             Some((gap, state.row.fill_limit.min(state.len)))
         };
-        let wanted = |gap: &Range<u64>, limit| match reach {
-            Reach::Window => self.windows.wanted(&content.id, gap, limit),
-            Reach::Exact => gap.clone(),
+        let wanted = |gap: &Range<u64>, limit| match purpose {
+            Purpose::Read | Purpose::Push => self.windows.wanted(&content.id, gap, limit),
+            Purpose::Guess(_) => gap.clone(),
         };
         self.flights.turn(&content.id, gap, wanted)
+    }
+
+    /// Returns when a request for somebody who waits may be made. Guesses have a budget of their
+    /// own, so that nobody waits behind them.
+    async fn permit(&self, purpose: Purpose<'_>) -> Option<SemaphorePermit<'_>> {
+        match purpose {
+            Purpose::Read | Purpose::Push => self.requests.acquire().await.ok(),
+            Purpose::Guess(_) => None,
+        }
     }
 
     pub(super) fn cache(&self) -> &Cache {
@@ -153,37 +179,55 @@ impl Hydrator {
 
     /// Fetches bytes that are not kept.
     pub(super) async fn fetch_piece(&self, ino: Ino, range: Range<u64>) -> Result<Piece> {
+        let _permit = self.permit(Purpose::Read).await;
         let (path, source) = self.cache.source_of(ino)?;
         match self.get(&path, &source, range.clone()).await {
             Ok(fetched) if source.remote.version.is_none() && fetched.meta.size != source.remote.size => {
                 self.adopt(ino, &path, &source, &fetched).await.map(|()| Piece::FileMoved)
             }
             Ok(fetched) => Ok(Piece::Bytes(fetched.body)),
-            Err(failed) if failed.kind == ErrorKind::Changed || failed.kind == ErrorKind::NotFound => {
-                match self.at_root(&path, &source, range, &failed).await? {
-                    Some(body) => Ok(Piece::Bytes(body)),
-                    None => self.object_moved(ino, &path, &source, failed).await.map(|()| Piece::FileMoved),
-                }
-            }
+            Err(failed) if is_other(&failed) => match self.at_root(&path, &source, range, &failed).await? {
+                Some(body) => Ok(Piece::Bytes(body)),
+                None => self.object_moved(ino, &path, &source, failed).await.map(|()| Piece::FileMoved),
+            },
             Err(failed) => Err(failed_at(&path, failed)),
         }
     }
 
-    async fn fetch(&self, ino: Ino, content: &Content, range: Range<u64>, room: Room) -> Result<()> {
+    pub(super) async fn fetch(
+        &self,
+        ino: Ino,
+        content: &Content,
+        flight: &Flight,
+        purpose: Purpose<'_>,
+    ) -> Result<()> {
+        let range = flight.range();
+        let _permit = self.permit(purpose).await;
         // Asked before the request, so that nothing is fetched for which there is no room.
-        room.make(&self.cache, range.end - range.start)?;
+        purpose.make_room(&self.cache, range.end - range.start)?;
         if content.is_dropped() {
             // That made the room: what replaces it is filled instead.
             return Ok(());
         }
         let (path, source) = self.cache.source_of(ino)?;
-        let fetched = match self.get(&path, &source, range.clone()).await {
+        let whole = range == (0..source.remote.size);
+        let outcome = match &source.remote.version {
+            Some(version) if !(whole && source.remote.sha256.is_some()) => {
+                let mut arriving = Arriving::new(&self.cache, content, flight, purpose);
+                match self.hand_over(&source, version, &mut arriving).await {
+                    Ok(()) => return arriving.end(),
+                    Err(failed) => Err(failed),
+                }
+            }
+            Some(_) | None => self.get(&path, &source, range.clone()).await,
+        };
+        let fetched = match outcome {
             Ok(fetched) => fetched,
-            Err(failed) if failed.kind == ErrorKind::Changed || failed.kind == ErrorKind::NotFound => {
+            Err(failed) if is_other(&failed) => {
                 let Some(body) = self.at_root(&path, &source, range.clone(), &failed).await? else {
                     return self.object_moved(ino, &path, &source, failed).await;
                 };
-                room.once_fetched().make(&self.cache, body.len() as u64)?;
+                purpose.once_fetched().make_room(&self.cache, body.len() as u64)?;
                 return self.cache.filled(content, range.start, &body);
             }
             Err(failed) => return Err(failed_at(&path, failed)),
@@ -191,12 +235,11 @@ impl Hydrator {
         if source.remote.version.is_none() && fetched.meta.size != source.remote.size {
             return self.adopt(ino, &path, &source, &fetched).await;
         }
-        let whole = range == (0..source.remote.size);
         if whole && !self.check(ino, &path, &source, &fetched).await? {
             return Ok(());
         }
         self.cache.learn_version(ino, &source, &fetched)?;
-        room.once_fetched().make(&self.cache, fetched.body.len() as u64)?;
+        purpose.once_fetched().make_room(&self.cache, fetched.body.len() as u64)?;
         self.cache.filled(content, range.start, &fetched.body)
     }
 
@@ -256,25 +299,38 @@ impl Hydrator {
     }
 }
 
-impl Room {
+impl Purpose<'_> {
+    /// Returns whether there still is one.
+    pub(super) fn is_wanted(self) -> bool {
+        match self {
+            Self::Read | Self::Push => true,
+            Self::Guess(interest) => interest.strong_count() > 0,
+        }
+    }
+
     /// Returns what holds of bytes that are here: not to keep them would be to fetch them twice.
-    fn once_fetched(self) -> Self {
-        if self == Self::Spare { Self::Needed } else { self }
+    pub(super) fn once_fetched(self) -> Self {
+        if matches!(self, Self::Guess(_)) { Self::Read } else { self }
     }
 
     /// Makes room for bytes, as far as this allows.
-    fn make(self, cache: &Cache, bytes: u64) -> Result<()> {
+    pub(super) fn make_room(self, cache: &Cache, bytes: u64) -> Result<()> {
         match self {
-            Self::Spare if bytes > cache.room() => {
+            Self::Guess(_) if bytes > cache.room() => {
                 return Err(CacheError::Full { limit: cache.options().limit_bytes });
             }
-            Self::Spare | Self::Needed | Self::Exceeded => {}
+            Self::Guess(_) | Self::Read | Self::Push => {}
         }
         match cache.make_room(bytes) {
-            Err(CacheError::Full { .. }) if self == Self::Exceeded => Ok(()),
+            Err(CacheError::Full { .. }) if matches!(self, Self::Push) => Ok(()),
             made => made,
         }
     }
+}
+
+/// Returns whether the object is not the one that was asked for.
+fn is_other(failed: &StoreError) -> bool {
+    failed.kind == ErrorKind::Changed || failed.kind == ErrorKind::NotFound
 }
 
 pub(super) fn failed_at(path: &Path, source: StoreError) -> CacheError {

@@ -22,6 +22,7 @@ use crate::os::crash_point::{Step, reached};
 use crate::os::folder_lock::FolderLock;
 
 mod ahead;
+mod arriving;
 pub mod attributes;
 mod bare_key;
 mod brought_back;

@@ -1,10 +1,11 @@
 //! Fetching ahead of the readers: the next files of a sequence, the next bytes of a large file.
 //!
 //! It is a guess, so it never costs anything that is here: nothing is evicted for it, a failure
-//! is nobody's, and all of it together holds a bounded number of bytes in memory.
+//! is nobody's, all of it together holds a bounded number of bytes in memory, and what nobody
+//! follows any more is given up.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -41,7 +42,17 @@ struct Guesses {
     as_listed: Sequences<(Ino, Ino)>,
 }
 
+/// What may be read next.
+#[derive(Debug)]
+enum Guess {
+    /// A small file.
+    File(Candidate),
+    /// A range of a file that somebody has open.
+    Range(Ino, Range<u64>),
+}
+
 /// A file that may be fetched.
+#[derive(Debug)]
 struct Candidate {
     ino: Ino,
     size: u64,
@@ -67,8 +78,17 @@ impl Prefetch {
         {
             self.fetch_files(wish);
         }
-        for range in self.hydrator.ahead(ino, offset..offset.saturating_add(len)) {
-            self.fetch(Candidate { ino, size: range.end - range.start }, range.start, None);
+        if let Some(ahead) = self.hydrator.ahead(ino, offset..offset.saturating_add(len)) {
+            for range in ahead.ranges {
+                self.fetch(Guess::Range(ino, range), &ahead.interest);
+            }
+        }
+    }
+
+    /// Notes that a file was closed: if nobody has it open, nobody reads on in it.
+    pub fn note_closed(&self, ino: Ino) {
+        if !self.hydrator.cache().is_open(ino) {
+            self.hydrator.forget_readers(ino);
         }
     }
 
@@ -100,38 +120,51 @@ impl Prefetch {
                 return;
             }
             room -= file.size;
-            self.fetch(file, 0, Some(&wish.interest));
+            self.fetch(Guess::File(file), &wish.interest);
         }
     }
 
-    /// Fetches a part of a file when the budget allows it, unless nobody wants it any more then.
-    fn fetch(self: &Arc<Self>, part: Candidate, offset: u64, interest: Option<&Interest>) {
+    /// Fetches what the budget allows, unless nobody wants it any more then.
+    fn fetch(self: &Arc<Self>, guess: Guess, interest: &Interest) {
         let this = Arc::clone(self);
-        let interest = interest.map(Arc::downgrade);
+        let interest = Arc::downgrade(interest);
         self.runtime.spawn(async move {
-            let kib = u32::try_from(part.size >> 10).unwrap_or(u32::MAX).clamp(LEAST_KIB, BUDGET_KIB as u32);
-            let Ok(_permit) = this.budget.acquire_many(kib).await else { return };
-            if interest.is_some_and(|interest| interest.strong_count() == 0) {
+            let kib = u32::try_from(guess.bytes() >> 10).unwrap_or(u32::MAX);
+            let Ok(_permit) = this.budget.acquire_many(kib.clamp(LEAST_KIB, BUDGET_KIB as u32)).await else {
+                return;
+            };
+            if interest.strong_count() == 0 {
                 return;
             }
-            let range = offset..offset + part.size;
-            if let Err(failed) = this.fetch_now(part.ino, range).await {
-                tracing::debug!(ino = part.ino, error = %failed, "What may be read next could not be fetched");
+            if let Err(failed) = this.fetch_now(&guess, &interest).await {
+                tracing::debug!(?guess, error = %failed, "What may be read next could not be fetched");
                 let mut guesses = this.guesses.lock();
                 guesses.by_name.give_up();
                 guesses.as_listed.give_up();
             }
         });
     }
+
+    async fn fetch_now(&self, guess: &Guess, interest: &Weak<()>) -> Result<()> {
+        match guess {
+            Guess::Range(ino, range) => self.hydrator.ensure_exactly(*ino, range.clone(), interest).await,
+            Guess::File(file) => {
+                // As long as it is open its content is dropped last.
+                self.hydrator.cache().open_file(file.ino, Access::Read)?;
+                let fetched = self.hydrator.ensure_exactly(file.ino, 0..file.size, interest).await;
+                self.hydrator.cache().release(file.ino);
+                fetched
+            }
+        }
+    }
 }
 
-impl Prefetch {
-    /// Fetches a range; as long as that takes the file is open, so its content is dropped last.
-    async fn fetch_now(&self, ino: Ino, range: Range<u64>) -> Result<()> {
-        self.hydrator.cache().open_file(ino, Access::Read)?;
-        let fetched = self.hydrator.ensure_exactly(ino, range).await;
-        self.hydrator.cache().release(ino);
-        fetched
+impl Guess {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::File(file) => file.size,
+            Self::Range(_, range) => range.end - range.start,
+        }
     }
 }
 

@@ -45,6 +45,15 @@ impl Adapter {
         noted.ok();
     }
 
+    /// As [`Front::release`]; what would have been read on is not fetched any more.
+    pub(super) fn released(&self, ino: INodeNo, handle: FileHandle, reply: ReplyEmpty) {
+        self.empty("release", reply, |front| {
+            front.release(ino.0, handle)?;
+            self.prefetch.note_closed(ino.0);
+            Ok(())
+        });
+    }
+
     /// Runs an answer and turns what goes wrong into an errno.
     pub(super) fn answer<T>(
         &self,

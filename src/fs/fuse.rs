@@ -219,7 +219,7 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         self.requests.note(Kind::Release);
-        self.empty("release", reply, |front| front.release(ino.0, handle));
+        self.released(ino, handle, reply);
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {

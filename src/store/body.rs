@@ -1,9 +1,10 @@
-//! The body of an answer, taken piece by piece.
+//! The body of an answer, taken piece by piece, and kept or handed on.
 //!
 //! It is as long as was announced or it is an error. One that breaks off carries what had
 //! arrived, so that the rest can be asked for.
 
 use std::error::Error;
+use std::ops::ControlFlow;
 use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +12,7 @@ use futures::stream::{Stream, StreamExt};
 
 use super::causes::causes;
 use super::patience::Patience;
-use super::{ErrorKind, Fetched, FetchedMeta, ObjectMeta, Result, StoreError, Version};
+use super::{ErrorKind, Fetched, FetchedMeta, ObjectMeta, Result, StoreError, Taker, Version};
 
 /// How much room is made for a body on the word of the server.
 const ROOM_BYTES: usize = 16 * 1024 * 1024;
@@ -33,35 +34,54 @@ impl Expected<'_> {
         E: Error + Send + Sync + 'static,
         S: Stream<Item = std::result::Result<Bytes, E>> + Send,
     {
-        let mut pieces = pin!(pieces);
         let room = usize::try_from(self.bytes).unwrap_or(usize::MAX).min(ROOM_BYTES);
         let mut taken = BytesMut::with_capacity(room);
-        let broken = loop {
-            match patience.wait(pieces.next()).await {
-                Ok(Some(Ok(piece))) => taken.extend_from_slice(&piece),
-                Ok(None) if taken.len() as u64 == self.bytes => {
-                    return Ok(Fetched { body: taken.freeze(), meta: self.meta });
-                }
-                Ok(None) => {
-                    let detail = format!("the body has {} bytes instead of {}", taken.len(), self.bytes);
-                    break self.corrupt(detail);
-                }
-                Ok(Some(Err(error))) => break self.corrupt(causes(&error)).caused_by(error),
-                Err(silent) => {
-                    break self.error(ErrorKind::Unreachable).detail(silent.to_string()).caused_by(silent);
-                }
-            }
-            if taken.len() as u64 > self.bytes {
-                return Err(self.error(ErrorKind::Unsupported).detail("the server ignores ranges"));
-            }
+        let mut keep = |piece: &[u8]| {
+            taken.extend_from_slice(piece);
+            ControlFlow::Continue(())
         };
+        let arrived = self.hand_over(patience, pieces, &mut keep).await;
         // A whole body that is refused is damaged: none of it is to be trusted.
         let is_beginning = (taken.len() as u64) < self.bytes;
-        Err(if is_beginning {
-            broken.partial(Fetched { body: taken.freeze(), meta: self.meta })
-        } else {
-            broken
-        })
+        let fetched = Fetched { body: taken.freeze(), meta: self.meta };
+        match arrived {
+            Ok(()) => Ok(fetched),
+            Err(broken) if is_beginning => Err(broken.partial(fetched)),
+            Err(refused) => Err(refused),
+        }
+    }
+
+    /// Hands a body to `taker` in its pieces, until it has all or wants no more.
+    pub(super) async fn hand_over<E, S>(&self, patience: &Patience, pieces: S, taker: Taker<'_>) -> Result<()>
+    where
+        E: Error + Send + Sync + 'static,
+        S: Stream<Item = std::result::Result<Bytes, E>> + Send,
+    {
+        let mut pieces = pin!(pieces);
+        let mut arrived = 0;
+        loop {
+            match patience.wait(pieces.next()).await {
+                Ok(Some(Ok(piece))) => {
+                    arrived += piece.len() as u64;
+                    if arrived > self.bytes {
+                        return Err(self.error(ErrorKind::Unsupported).detail("the server ignores ranges"));
+                    }
+                    if taker(&piece).is_break() {
+                        return Ok(());
+                    }
+                }
+                Ok(None) if arrived == self.bytes => return Ok(()),
+                Ok(None) => {
+                    let detail = format!("the body has {arrived} bytes instead of {}", self.bytes);
+                    return Err(self.corrupt(detail));
+                }
+                Ok(Some(Err(error))) => return Err(self.corrupt(causes(&error)).caused_by(error)),
+                Err(silent) => {
+                    let error = self.error(ErrorKind::Unreachable);
+                    return Err(error.detail(silent.to_string()).caused_by(silent));
+                }
+            }
+        }
     }
 
     fn error(&self, kind: ErrorKind) -> StoreError {

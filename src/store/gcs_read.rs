@@ -6,16 +6,20 @@
 
 use std::ops::Range;
 
-use futures::stream::{self, BoxStream, StreamExt};
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, Stream, StreamExt};
 use google_cloud_storage::model::Object;
 use google_cloud_storage::model_ext::ReadRange;
+use google_cloud_storage::read_object::ReadObjectResponse;
 
 use super::body::{Expected, nothing};
 use super::gcs::{GcsStore, generation, modified, version};
 use super::gcs_error::{Asked, status};
 use super::gcs_name::{key_of, name_of, name_prefix_of};
 use super::meta_text::decode_meta;
-use super::{Condition, ErrorKind, Fetched, FetchedMeta, Listed, ObjectMeta, Result, StoreError, Version};
+use super::{
+    Condition, ErrorKind, Fetched, FetchedMeta, Listed, ObjectMeta, Result, StoreError, Taker, Version,
+};
 use crate::model::key::ObjectKey;
 
 /// How many objects a page of a listing has at most: as many as the service gives.
@@ -28,8 +32,36 @@ impl GcsStore {
         range: Option<Range<u64>>,
         if_version: Option<&Version>,
     ) -> Result<Fetched> {
+        match self.begin_read(key, range, if_version).await? {
+            Answer::Nothing(fetched) => Ok(fetched),
+            Answer::Body(expected, body) => expected.take(&self.patience, pieces(body)).await,
+        }
+    }
+
+    /// The client compares whole objects with their checksum, never ranges.
+    pub(super) async fn hand_over_object(
+        &self,
+        key: &ObjectKey,
+        range: Range<u64>,
+        version: &Version,
+        taker: Taker<'_>,
+    ) -> Result<()> {
+        match self.begin_read(key, Some(range), Some(version)).await? {
+            Answer::Nothing(_) => Ok(()),
+            Answer::Body(expected, body) => expected.hand_over(&self.patience, pieces(body), taker).await,
+        }
+    }
+
+    /// Asks for bytes; returns when the answer has begun.
+    async fn begin_read<'k>(
+        &self,
+        key: &'k ObjectKey,
+        range: Option<Range<u64>>,
+        if_version: Option<&Version>,
+    ) -> Result<Answer<'k>> {
         if range.as_ref().is_some_and(|range| range.is_empty()) {
-            return nothing(key.as_str(), self.describe_object(key).await?, None, if_version);
+            let meta = self.describe_object(key).await?;
+            return nothing(key.as_str(), meta, None, if_version).map(Answer::Nothing);
         }
         let asked = self.asked("get", key.as_str(), &Condition::Always);
         let mut request = self.clients.storage.read_object(&self.bucket, name_of(key.as_str()));
@@ -43,7 +75,8 @@ impl GcsStore {
             Ok(answer) => answer,
             Err(error) if status(&error) == Some(416) => {
                 let start = range.map_or(0, |range| range.start);
-                return nothing(key.as_str(), self.describe_object(key).await?, Some(start), if_version);
+                let meta = self.describe_object(key).await?;
+                return nothing(key.as_str(), meta, Some(start), if_version).map(Answer::Nothing);
             }
             Err(error) => return Err(self.is_absent(key, self.failed(&asked, error)).await?),
         };
@@ -55,9 +88,7 @@ impl GcsStore {
             return Err(asked.error(ErrorKind::Changed).detail("the server ignored the condition"));
         }
         let bytes = range.map_or(size, |range| range.end.min(size).saturating_sub(range.start));
-        let pieces = stream::unfold(answer, async |mut answer| Some((answer.next().await?, answer)));
-        let expected = Expected { key: key.as_str(), meta, bytes };
-        expected.take(&self.patience, pieces).await
+        Ok(Answer::Body(Expected { key: key.as_str(), meta, bytes }, answer))
     }
 
     /// The service may say of an absent object that it does not have the version.
@@ -131,6 +162,20 @@ impl GcsStore {
         let token = answer.next_page_token;
         Ok((page, (!token.is_empty()).then_some(Position { after: at.after, token })))
     }
+}
+
+/// What came of a get.
+enum Answer<'k> {
+    /// There are no bytes there.
+    Nothing(Fetched),
+    /// They follow.
+    Body(Expected<'k>, ReadObjectResponse),
+}
+
+fn pieces(
+    body: ReadObjectResponse,
+) -> impl Stream<Item = std::result::Result<Bytes, google_cloud_storage::Error>> + Send {
+    stream::unfold(body, async |mut body| Some((body.next().await?, body)))
 }
 
 /// Where a listing goes on.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -43,6 +43,7 @@ mod gcs_session;
 mod gcs_source;
 #[cfg(feature = "gcs")]
 mod gcs_write;
+mod held;
 #[cfg(any(feature = "s3", feature = "gcs"))]
 mod http_date;
 #[cfg(any(feature = "s3", feature = "gcs"))]
@@ -208,6 +209,9 @@ pub struct Fetched {
     pub meta: FetchedMeta,
 }
 
+/// Takes a body in its pieces, each once and in their order, and says whether to go on.
+pub type Taker<'a> = &'a mut (dyn FnMut(&[u8]) -> ControlFlow<()> + Send);
+
 /// One object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -280,6 +284,25 @@ pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
         range: Option<Range<u64>>,
         if_version: Option<&Version>,
     ) -> Result<Fetched>;
+
+    /// Hands the bytes of `range`, cut at the object's end, to `taker` as they arrive; returns when
+    /// it has them all, or wants no more. What was handed over before a failure is good: it is of
+    /// this version, and what the service itself can only judge as a whole comes as a whole.
+    ///
+    /// Fails as [`ObjectStore::get`] does.
+    async fn get_arriving(
+        &self,
+        key: &ObjectKey,
+        range: Range<u64>,
+        version: &Version,
+        taker: Taker<'_>,
+    ) -> Result<()> {
+        let fetched = self.get(key, Some(range), Some(version)).await?;
+        // After the last piece it is the same whether more is wanted.
+        match taker(&fetched.body) {
+            ControlFlow::Continue(()) | ControlFlow::Break(()) => Ok(()),
+        }
+    }
 
     /// Writes an object in one piece and returns its new version.
     ///

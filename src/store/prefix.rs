@@ -12,7 +12,7 @@ use futures::stream::BoxStream;
 
 use super::{
     Abilities, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions, Result,
-    SharedStore, StoreError, UploadId, UploadedPart, Version,
+    SharedStore, StoreError, Taker, UploadId, UploadedPart, Version,
 };
 use crate::model::key::ObjectKey;
 
@@ -64,6 +64,17 @@ impl ObjectStore for Prefixed {
         if_version: Option<&Version>,
     ) -> Result<Fetched> {
         self.inner.get(&self.full(key), range, if_version).await.map_err(|e| self.without_prefix(e))
+    }
+
+    async fn get_arriving(
+        &self,
+        key: &ObjectKey,
+        range: Range<u64>,
+        version: &Version,
+        taker: Taker<'_>,
+    ) -> Result<()> {
+        let handed = self.inner.get_arriving(&self.full(key), range, version, taker).await;
+        handed.map_err(|e| self.without_prefix(e))
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<Version> {

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::{
     Abilities, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions, Result,
-    SharedStore, UploadId, UploadedPart, Version,
+    SharedStore, Taker, UploadId, UploadedPart, Version,
 };
 use crate::model::key::ObjectKey;
 
@@ -77,6 +77,11 @@ impl RecordingStore {
         self.log.lock().iter().filter(|request| request.operation == operation).count()
     }
 
+    fn note_get(&self, key: &ObjectKey, range: Option<Range<u64>>, if_version: Option<&Version>) {
+        let condition = if_version.map_or(Condition::Always, |v| Condition::IfVersion(v.clone()));
+        self.log.lock().push(Request { operation: "get", key: key.to_string(), range, condition });
+    }
+
     fn note(&self, operation: &'static str, key: &ObjectKey, condition: Condition) {
         self.log.lock().push(Request { operation, key: key.to_string(), range: None, condition });
     }
@@ -91,10 +96,19 @@ impl ObjectStore for RecordingStore {
         range: Option<Range<u64>>,
         if_version: Option<&Version>,
     ) -> Result<Fetched> {
-        let condition = if_version.map_or(Condition::Always, |v| Condition::IfVersion(v.clone()));
-        let request = Request { operation: "get", key: key.to_string(), range: range.clone(), condition };
-        self.log.lock().push(request);
+        self.note_get(key, range.clone(), if_version);
         self.inner.get(key, range, if_version).await
+    }
+
+    async fn get_arriving(
+        &self,
+        key: &ObjectKey,
+        range: Range<u64>,
+        version: &Version,
+        taker: Taker<'_>,
+    ) -> Result<()> {
+        self.note_get(key, Some(range.clone()), Some(version));
+        self.inner.get_arriving(key, range, version, taker).await
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<Version> {

@@ -12,18 +12,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 
+use super::held::{Held, PROGRESS_BYTES};
 use super::{
     Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions,
-    Result, SharedStore, StoreError, UploadId, UploadedPart, Version,
+    Result, SharedStore, StoreError, Taker, UploadId, UploadedPart, Version,
 };
 use crate::model::key::ObjectKey;
 use crate::os::clock::SharedClock;
-
-/// An attempt that brought as many bytes does not count as a failure.
-const PROGRESS_BYTES: usize = 16 * 1024;
 
 /// How long to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,6 +207,33 @@ impl ObjectStore for RetryingStore {
         }
     }
 
+    async fn get_arriving(
+        &self,
+        key: &ObjectKey,
+        range: Range<u64>,
+        version: &Version,
+        taker: Taker<'_>,
+    ) -> Result<()> {
+        let mut effort = self.effort();
+        let mut at = range.start;
+        loop {
+            let begun = at;
+            let mut counted = |piece: &[u8]| {
+                at += piece.len() as u64;
+                taker(piece)
+            };
+            let handed = self.inner.get_arriving(key, begun..range.end, version, &mut counted).await;
+            let Err(error) = handed else { return Ok(()) };
+            if at == range.end {
+                return Err(error);
+            }
+            if at - begun >= PROGRESS_BYTES as u64 {
+                effort.made_progress();
+            }
+            effort.pause_after(error).await?;
+        }
+    }
+
     async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<Version> {
         let outcome = match self.persist(|| self.inner.put(key, body.clone(), options)).await {
             (Err(refused), true) if may_be_our_own(&refused) => self.recognise(key, options, refused).await,
@@ -338,58 +363,6 @@ impl Listing<'_> {
                 }
             }
         }
-    }
-}
-
-/// What a get has received over several attempts.
-struct Held<'a> {
-    range: Option<Range<u64>>,
-    if_version: Option<&'a Version>,
-    first: Option<Fetched>,
-}
-
-impl<'a> Held<'a> {
-    fn nothing(range: Option<Range<u64>>, if_version: Option<&'a Version>) -> Self {
-        Self { range, if_version, first: None }
-    }
-
-    /// Returns the range that is still to be asked for.
-    fn missing(&self) -> Option<Range<u64>> {
-        let Some(first) = &self.first else { return self.range.clone() };
-        let whole = self.range.clone().unwrap_or(0..first.meta.size);
-        Some(whole.start + first.body.len() as u64..whole.end)
-    }
-
-    /// Returns the version to insist on: the caller's, else that of the first answer.
-    fn version(&self) -> Option<&Version> {
-        self.if_version.or_else(|| self.first.as_ref().map(|first| &first.meta.version))
-    }
-
-    /// Returns whether the version was not the caller's wish but ours.
-    fn is_unasked(&self) -> bool {
-        self.if_version.is_none() && self.first.is_some()
-    }
-
-    fn forget(&mut self) {
-        self.first = None;
-    }
-
-    /// Keeps the beginning of what was missing; returns whether it was much.
-    fn keep(&mut self, part: Fetched) -> bool {
-        let progress = part.body.len() >= PROGRESS_BYTES;
-        if !part.body.is_empty() {
-            self.first = Some(self.followed_by(part));
-        }
-        progress
-    }
-
-    /// Returns what was held with `rest`, which is of the same version, behind it.
-    fn followed_by(&mut self, rest: Fetched) -> Fetched {
-        let Some(first) = self.first.take() else { return rest };
-        let mut body = BytesMut::with_capacity(first.body.len() + rest.body.len());
-        body.extend_from_slice(&first.body);
-        body.extend_from_slice(&rest.body);
-        Fetched { body: body.freeze(), meta: first.meta }
     }
 }
 

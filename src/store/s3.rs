@@ -17,7 +17,7 @@ use super::s3_error::Asked;
 use super::s3_options::S3Options;
 use super::{
     Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions,
-    Result, StoreError, UploadId, UploadedPart, Version,
+    Result, StoreError, Taker, UploadId, UploadedPart, Version,
 };
 use crate::model::key::ObjectKey;
 use crate::os::clock::SharedClock;
@@ -85,6 +85,16 @@ impl ObjectStore for S3Store {
         if_version: Option<&Version>,
     ) -> Result<Fetched> {
         self.get_object(key, range, if_version).await
+    }
+
+    async fn get_arriving(
+        &self,
+        key: &ObjectKey,
+        range: Range<u64>,
+        version: &Version,
+        taker: Taker<'_>,
+    ) -> Result<()> {
+        self.hand_over_object(key, range, version, taker).await
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<Version> {

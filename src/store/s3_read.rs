@@ -2,11 +2,13 @@
 //!
 //! A body is taken piece by piece; if it breaks off, the error carries what had arrived.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::primitives::{ByteStream, ByteStreamError};
 use aws_sdk_s3::types::{EncodingType, Object};
-use futures::stream::{self, BoxStream, StreamExt};
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, Stream, StreamExt};
 
 use super::body::{Expected, nothing};
 use super::meta_text::decode_meta;
@@ -15,7 +17,7 @@ use super::s3_blank_key::sdk_key;
 use super::s3_date::ServerTime;
 use super::s3_error::Asked;
 use super::s3_text::{ContentRange, decode_listed_key, quoted, system_time};
-use super::{Condition, ErrorKind, Fetched, Listed, ObjectMeta, Result, StoreError, Version};
+use super::{Condition, ErrorKind, Fetched, Listed, ObjectMeta, Result, StoreError, Taker, Version};
 use crate::model::key::ObjectKey;
 
 impl S3Store {
@@ -25,8 +27,43 @@ impl S3Store {
         range: Option<Range<u64>>,
         if_version: Option<&Version>,
     ) -> Result<Fetched> {
+        match self.begin_get(key, range, if_version).await? {
+            Answer::Nothing(fetched) => Ok(fetched),
+            Answer::Body { expected, body, .. } => expected.take(&self.patience, pieces(body)).await,
+        }
+    }
+
+    pub(super) async fn hand_over_object(
+        &self,
+        key: &ObjectKey,
+        range: Range<u64>,
+        version: &Version,
+        taker: Taker<'_>,
+    ) -> Result<()> {
+        match self.begin_get(key, Some(range), Some(version)).await? {
+            Answer::Nothing(_) => Ok(()),
+            Answer::Body { expected, body, is_judged_at_its_end: true } => {
+                let fetched = expected.take(&self.patience, pieces(body)).await?;
+                match taker(&fetched.body) {
+                    ControlFlow::Continue(()) | ControlFlow::Break(()) => Ok(()),
+                }
+            }
+            Answer::Body { expected, body, .. } => {
+                expected.hand_over(&self.patience, pieces(body), taker).await
+            }
+        }
+    }
+
+    /// Asks for bytes; returns when the answer has begun.
+    async fn begin_get<'k>(
+        &self,
+        key: &'k ObjectKey,
+        range: Option<Range<u64>>,
+        if_version: Option<&Version>,
+    ) -> Result<Answer<'k>> {
         if range.as_ref().is_some_and(|range| range.is_empty()) {
-            return nothing(key.as_str(), self.head_object(key).await?, None, if_version);
+            let meta = self.head_object(key).await?;
+            return nothing(key.as_str(), meta, None, if_version).map(Answer::Nothing);
         }
         let asked = self.asked("get", key.as_str(), &Condition::Always);
         let time = ServerTime::default();
@@ -43,7 +80,8 @@ impl S3Store {
             Ok(answer) => answer,
             Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 416) => {
                 let start = range.map_or(0, |range| range.start);
-                return nothing(key.as_str(), self.head_object(key).await?, Some(start), if_version);
+                let meta = self.head_object(key).await?;
+                return nothing(key.as_str(), meta, Some(start), if_version).map(Answer::Nothing);
             }
             Err(error) => return Err(asked.failed(error)),
         };
@@ -52,9 +90,9 @@ impl S3Store {
         if if_version.is_some_and(|version| *version != meta.version) {
             return Err(asked.error(ErrorKind::Changed).detail("the server ignored the condition"));
         }
-        let pieces = stream::unfold(answer.body, async |mut body| Some((body.next().await?, body)));
         let expected = Expected { key: key.as_str(), meta: meta.into(), bytes };
-        expected.take(&self.patience, pieces).await
+        let is_judged_at_its_end = has_checksum(&answer);
+        Ok(Answer::Body { expected, body: answer.body, is_judged_at_its_end })
     }
 
     pub(super) async fn head_object(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>> {
@@ -135,6 +173,34 @@ impl S3Store {
         }
         Ok((page, token.map(|token| Position { after: at.after, token: Some(token) })))
     }
+}
+
+/// What came of a get.
+enum Answer<'k> {
+    /// There are no bytes there.
+    Nothing(Fetched),
+    /// They follow.
+    Body {
+        expected: Expected<'k>,
+        body: ByteStream,
+        /// Whether the client compares it with a checksum when all of it is here.
+        is_judged_at_its_end: bool,
+    },
+}
+
+fn pieces(body: ByteStream) -> impl Stream<Item = std::result::Result<Bytes, ByteStreamError>> + Send {
+    stream::unfold(body, async |mut body| Some((body.next().await?, body)))
+}
+
+fn has_checksum(answer: &GetObjectOutput) -> bool {
+    let checksums = [
+        answer.checksum_crc32(),
+        answer.checksum_crc32_c(),
+        answer.checksum_crc64_nvme(),
+        answer.checksum_sha1(),
+        answer.checksum_sha256(),
+    ];
+    checksums.iter().any(Option::is_some)
 }
 
 /// Where a listing goes on.

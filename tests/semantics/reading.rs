@@ -167,3 +167,22 @@ fn a_file_that_is_read_on_and_on_is_fetched_ahead() {
     assert_eq!(sent.iter().sum::<u64>(), 20 * MIB, "each byte once");
     assert!(sent.iter().all(|bytes| *bytes <= 8 * MIB), "{sent:?}");
 }
+
+/// Shows read-11.
+#[test]
+fn a_reader_is_answered_when_his_own_bytes_are_here() {
+    let bytes = noise(20 << 20);
+    let world = World::new(&[("large", &bytes)], &QUIET);
+    let file = File::open(world.path("large")).unwrap();
+    let mut part = [0; 4096];
+    file.read_exact_at(&mut part, 0).unwrap();
+    let gate = Gate::new();
+    world.server.fault(Fault::on(Op::GetObject, Action::HoldBody(128 << 10, gate.clone())).key("data/large"));
+    file.read_exact_at(&mut part, 10 * MIB).unwrap();
+    assert!(part == bytes[10 << 20..(10 << 20) + 4096]);
+    assert_eq!(world.sent(Op::GetObject, "large").len(), 2, "the rest was not waited for");
+    gate.open();
+    assert!(read(world.path("large")).unwrap() == bytes);
+    let sent: u64 = world.sent(Op::GetObject, "large").iter().map(|sent| sent.bytes_out).sum();
+    assert_eq!(sent, 20 * MIB, "each byte once");
+}

@@ -1,7 +1,9 @@
 //! Bodies that break off, stop, are too short or damaged.
 
+use std::ops::ControlFlow;
+
 use super::*;
-use bayou_test_server::{Action, Fault, Op, Refusal};
+use bayou_test_server::{Action, Fault, Gate, Op, Refusal};
 
 const MIB: usize = 1024 * 1024;
 
@@ -97,4 +99,58 @@ async fn an_upload_that_breaks_off_is_sent_again() {
     put(&stage, pattern(4 * MIB)).await;
     assert!(stage.server.object("bucket", "a").unwrap().body == pattern(4 * MIB));
     assert_eq!(stage.server.count(Op::PutObject), 3);
+}
+
+/// Takes what arrives, until it has `most` bytes.
+async fn arriving(stage: &Stage, range: std::ops::Range<u64>, most: usize) -> (Vec<u8>, Result<()>) {
+    let meta = stage.store.head(&key("a")).await.unwrap().unwrap();
+    let mut taken = Vec::new();
+    let mut taker = |piece: &[u8]| {
+        taken.extend_from_slice(piece);
+        if taken.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    };
+    let handed = stage.store.get_arriving(&key("a"), range, &meta.version, &mut taker).await;
+    (taken, handed)
+}
+
+#[tokio::test]
+async fn bytes_are_handed_over_before_the_rest_is_here() {
+    let stage = Stage::set().await;
+    stage.server.put_object("bucket", "a", pattern(MIB));
+    let gate = Gate::new();
+    stage.server.fault(Fault::on(Op::GetObject, Action::HoldBody(300_000, gate.clone())));
+    // It is enough, so the rest, which is held for ever, is not waited for.
+    let (taken, handed) = arriving(&stage, 1_000..MIB as u64, 200_000).await;
+    assert_eq!(kind(handed), None);
+    assert!((200_000..=300_000).contains(&taken.len()), "{}", taken.len());
+    assert!(taken == pattern(MIB)[1_000..1_000 + taken.len()]);
+    gate.open();
+}
+
+#[tokio::test]
+async fn what_was_handed_over_is_not_asked_for_again() {
+    let stage = Stage::set().await;
+    let etag = stage.server.put_object("bucket", "a", pattern(3 * MIB));
+    stage.server.fault(Fault::on(Op::GetObject, Action::CutBody(200_000)));
+    let (taken, handed) = arriving(&stage, 100..3 * MIB as u64 - 100, usize::MAX).await;
+    assert_eq!(kind(handed), None);
+    assert!(taken == pattern(3 * MIB)[100..3 * MIB - 100]);
+    let requests = stage.server.requests();
+    let gets: Vec<_> = requests.iter().filter(|request| request.range.is_some()).collect();
+    assert!(gets.len() > 8, "{gets:?}");
+    let version = format!("\"{etag}\"");
+    assert!(gets.iter().all(|get| get.if_match.as_ref() == Some(&version)), "{gets:?}");
+}
+
+#[tokio::test]
+async fn of_an_object_that_is_replaced_on_the_way_only_the_old_version_is_handed_over() {
+    let replace = |server: &S3Server| {
+        server.put_object("bucket", "a", vec![7; 2 * MIB]);
+    };
+    let stage = Stage::set_with(Options::default(), replace).await;
+    stage.server.put_object("bucket", "a", pattern(MIB));
+    stage.server.fault(Fault::on(Op::GetObject, Action::CutBody(300_000)).first(1));
+    let (taken, handed) = arriving(&stage, 0..MIB as u64, usize::MAX).await;
+    assert_eq!(kind(handed), Some(ErrorKind::Changed));
+    assert!(!taken.is_empty() && taken == pattern(MIB)[..taken.len()]);
 }

@@ -1,4 +1,5 @@
-//! A store whose requests wait at a gate, so that a test can stop a machine in the middle.
+//! A store whose requests, and pieces of answers, wait at a gate, so that a test can stop a machine
+//! in the middle.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use async_trait::async_trait;
 use bayou::model::key::ObjectKey;
 use bayou::store::{
     Abilities, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions, Result,
-    SharedStore, UploadId, UploadedPart, Version,
+    SharedStore, Taker, UploadId, UploadedPart, Version,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -15,7 +16,10 @@ use futures::stream::BoxStream;
 
 use crate::pace::Pace;
 
-/// Lets requests to `inner` pass at a pace.
+/// How much of a body passes at once.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Lets requests to `inner`, and the pieces of large answers, pass at a pace.
 #[derive(Debug)]
 pub(crate) struct PacedStore {
     inner: SharedStore,
@@ -38,6 +42,23 @@ impl ObjectStore for PacedStore {
     ) -> Result<Fetched> {
         let _passed = self.pace.pass().await;
         self.inner.get(key, range, if_version).await
+    }
+
+    async fn get_arriving(
+        &self,
+        key: &ObjectKey,
+        range: Range<u64>,
+        version: &Version,
+        taker: Taker<'_>,
+    ) -> Result<()> {
+        let fetched = self.get(key, Some(range), Some(version)).await?;
+        for (nth, piece) in fetched.body.chunks(PIECE_BYTES).enumerate() {
+            let _passed = if nth > 0 { Some(self.pace.pass().await) } else { None };
+            if taker(piece).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<Version> {

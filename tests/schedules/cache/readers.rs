@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use futures::future::{Either, select};
 use shuttle::future::{block_on, spawn, yield_now};
 
-use super::flights::{Flights, Turn};
+use super::flights::{Flight, Flights, Turn};
 use super::rows::ContentId;
 use crate::search;
 
@@ -44,8 +44,16 @@ struct World {
     asking: [AtomicUsize; BLOCKS],
     /// How often each block was asked for.
     asked: [AtomicUsize; BLOCKS],
+    ways: Ways,
+}
+
+/// How bytes are asked for, and come.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ways {
     /// How much is asked for beyond a gap's first block.
     ahead: u64,
+    /// Whether the first block comes before the others.
+    in_pieces: bool,
 }
 
 /// What became of the readers of all schedules.
@@ -79,7 +87,7 @@ impl Drop for Asking<'_> {
 }
 
 impl World {
-    fn new(ahead: u64) -> Arc<Self> {
+    fn new(ways: Ways) -> Arc<Self> {
         let counts = || std::array::from_fn(|_| AtomicUsize::new(0));
         Arc::new(Self {
             id: ContentId("c".into()),
@@ -87,7 +95,7 @@ impl World {
             present: Mutex::new([false; BLOCKS]),
             asking: counts(),
             asked: counts(),
-            ahead,
+            ways,
         })
     }
 
@@ -95,14 +103,14 @@ impl World {
     async fn read(&self, reader: &Reader, tally: &Tally) -> Result<(), Failed> {
         let mut fate = reader.fate;
         for _ in 0..MOST_ROUNDS {
-            let reach = |gap: &Range<u64>, end: u64| gap.start..(gap.end + self.ahead).min(end);
+            let reach = |gap: &Range<u64>, end: u64| gap.start..(gap.end + self.ways.ahead).min(end);
             match self.flights.turn(&self.id, || self.gap(&reader.wanted), reach) {
                 Turn::Present => return Ok(()),
                 Turn::Wait(landing) => {
                     tally.waits.fetch_add(1, SeqCst);
                     landing.wait().await;
                 }
-                Turn::Fetch(flight) => self.fetch(flight.range(), fate).await?,
+                Turn::Fetch(flight) => self.fetch(&flight, fate).await?,
             }
             fate = Fate::Arrives;
         }
@@ -116,14 +124,25 @@ impl World {
         Some((start..end, BLOCKS as u64))
     }
 
-    async fn fetch(&self, range: Range<u64>, fate: Fate) -> Result<(), Failed> {
+    /// Brings its blocks or fails; in pieces, the first block comes before that.
+    async fn fetch(&self, flight: &Flight, fate: Fate) -> Result<(), Failed> {
+        let range = flight.range();
         let _asking = Asking::begin(self, range.clone());
         yield_now().await;
+        if self.ways.in_pieces {
+            self.arrive(range.start..range.start + 1);
+            flight.has_arrived(range.start + 1);
+            yield_now().await;
+        }
         if fate == Fate::Fails {
             return Err(Failed);
         }
-        self.present.lock().unwrap()[range.start as usize..range.end as usize].fill(true);
+        self.arrive(range);
         Ok(())
+    }
+
+    fn arrive(&self, range: Range<u64>) {
+        self.present.lock().unwrap()[indexes(&range)].fill(true);
     }
 
     /// Reads, or gives up.
@@ -173,10 +192,10 @@ fn reader(wanted: Range<u64>, fate: Fate) -> Reader {
 }
 
 /// Returns a story of these readers.
-fn story(readers: &[Reader], ahead: u64, tally: &Arc<Tally>) -> impl Fn() + Clone + use<> {
+fn story(readers: &[Reader], ways: Ways, tally: &Arc<Tally>) -> impl Fn() + Clone + use<> {
     let (readers, tally) = (readers.to_vec(), Arc::clone(tally));
     move || {
-        let world = World::new(ahead);
+        let world = World::new(ways);
         let begin = |reader: &Reader| {
             let (world, reader, tally) = (Arc::clone(&world), reader.clone(), Arc::clone(&tally));
             spawn(async move { world.go(&reader, &tally).await })
@@ -186,7 +205,7 @@ fn story(readers: &[Reader], ahead: u64, tally: &Arc<Tally>) -> impl Fn() + Clon
             for reader in begun {
                 reader.await.unwrap();
             }
-            let exact = ahead == 0 && readers.iter().all(|reader| reader.fate == Fate::Arrives);
+            let exact = ways.ahead == 0 && readers.iter().all(|reader| reader.fate == Fate::Arrives);
             world.end(exact).await;
         });
     }
@@ -196,7 +215,7 @@ fn story(readers: &[Reader], ahead: u64, tally: &Arc<Tally>) -> impl Fn() + Clon
 fn two_readers_ask_for_each_byte_once_in_every_schedule() {
     let tally = Arc::new(Tally::default());
     let readers = [reader(0..3, Fate::Arrives), reader(1..4, Fate::Arrives)];
-    let schedules = search::all(story(&readers, 0, &tally));
+    let schedules = search::all(story(&readers, Ways::default(), &tally));
     assert!(tally.waits.load(SeqCst) > 0 && schedules > 100, "{schedules} schedules");
 }
 
@@ -205,14 +224,14 @@ fn a_request_that_fails_or_is_given_up_keeps_nobody_waiting_in_any_schedule() {
     for fate in [Fate::Fails, Fate::GivenUp] {
         let tally = Arc::new(Tally::default());
         let readers = [reader(0..3, fate), reader(1..4, Fate::Arrives)];
-        let schedules = search::all(story(&readers, 0, &tally));
+        let schedules = search::all(story(&readers, Ways::default(), &tally));
         assert!(tally.waits.load(SeqCst) > 0, "{schedules} schedules");
     }
 }
 
 #[test]
 fn nor_in_many_schedules_of_four_readers() {
-    for ahead in [0, 1] {
+    for (ahead, in_pieces) in [(0, false), (1, false), (0, true), (1, true)] {
         let tally = Arc::new(Tally::default());
         let readers = [
             reader(0..4, Fate::Arrives),
@@ -220,7 +239,36 @@ fn nor_in_many_schedules_of_four_readers() {
             reader(1..3, Fate::GivenUp),
             reader(2..4, Fate::Arrives),
         ];
-        search::many(10_000, story(&readers, ahead, &tally));
+        search::many(10_000, story(&readers, Ways { ahead, in_pieces }, &tally));
         assert!(tally.failed.load(SeqCst) > 100 && tally.given_up.load(SeqCst) > 100);
     }
+}
+
+#[test]
+fn a_reader_whose_own_block_has_come_is_done_before_the_rest_in_some_schedule() {
+    let tally = Arc::new(Tally::default());
+    let early = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&early);
+    let told = Arc::clone(&tally);
+    search::many(2_000, move || {
+        let world = World::new(Ways { ahead: 0, in_pieces: true });
+        let begin = |wanted: Range<u64>| {
+            let (world, tally, early) = (Arc::clone(&world), Arc::clone(&told), Arc::clone(&seen));
+            spawn(async move {
+                let alone = wanted.end == 1;
+                world.go(&reader(wanted, Fate::Arrives), &tally).await;
+                if alone && world.asking[1].load(SeqCst) > 0 {
+                    early.fetch_add(1, SeqCst);
+                }
+            })
+        };
+        let begun = [begin(0..4), begin(0..1)];
+        block_on(async {
+            for reader in begun {
+                reader.await.unwrap();
+            }
+            world.end(true).await;
+        });
+    });
+    assert!(tally.waits.load(SeqCst) > 0 && early.load(SeqCst) > 0);
 }
