@@ -16,6 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::counted::Counted;
 use super::error::{CacheError, Result};
+use super::ranges::RangeSet;
 use super::rows::{ContentId, ContentRow};
 use super::watermark::ChangeToken;
 use crate::os::crash_point::{Step, reached};
@@ -63,6 +64,8 @@ pub struct ContentState {
     sparse: bool,
     /// The room that it took when it was found.
     room: Option<u64>,
+    /// What an upload that began early has read, and what did not change since.
+    pub(super) sent: RangeSet,
 }
 
 /// What a read found.
@@ -89,6 +92,7 @@ impl Content {
             arriving: 0,
             sparse: len > 0,
             room: None,
+            sent: RangeSet::default(),
         };
         Self {
             id,

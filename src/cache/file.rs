@@ -146,12 +146,16 @@ impl Cache {
             if !self.still_changes(ino, &content, &mut state, range)? {
                 continue;
             }
+            let before = state.len;
             let written = change(&mut state, &token, content.path());
             reached(Step::ContentWritten);
             let extent = written.as_ref().ok().and_then(Clone::clone);
             let noted = self.note_presence(&content, &mut state, extent);
             self.file_resized(ino, state.len);
             self.recount(&content, &state);
+            if let Some(growth) = self.growth.get().filter(|to| before / to.step < state.len / to.step) {
+                (growth.tell)(ino);
+            }
             return written.and(noted);
         }
         Err(CacheError::Gone(ino))

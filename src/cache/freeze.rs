@@ -38,6 +38,8 @@ pub struct UploadSource {
     pub len: u64,
     /// Which of its bytes the bucket has already.
     pub same: Option<SameAs>,
+    /// Which of them were read for an upload that began early.
+    pub sent: RangeSet,
     ino: Ino,
     /// What is absent from the file.
     gaps: Vec<Range<u64>>,
@@ -122,6 +124,32 @@ impl Cache {
         }
     }
 
+    /// Reads a range of a file for an upload that began early. What changes from now on was not
+    /// read.
+    pub fn read_to_send(&self, ino: Ino, range: Range<u64>) -> Result<Bytes> {
+        let content = self.content_of(ino)?;
+        let file = {
+            let mut state = content.lock();
+            if state.len < range.end || !state.missing(range.clone()).is_empty() {
+                return Err(CacheError::NotFound(format!("bytes of inode {ino}")));
+            }
+            // What may change unseen is sent again.
+            if !state.watched {
+                state.sent.insert(range.clone());
+            }
+            state.file(content.path())?
+        };
+        let mut bytes = BytesMut::zeroed((range.end - range.start) as usize);
+        file.read_exact_at(&mut bytes, range.start).map_err(CacheError::io("Reading", content.path()))?;
+        Ok(bytes.freeze())
+    }
+
+    /// Forgets what was read for an upload that began early.
+    pub fn forget_sent(&self, ino: Ino) -> Result<()> {
+        self.content_of(ino)?.lock().sent.clear();
+        Ok(())
+    }
+
     /// Returns whether all bytes of a file are here.
     pub fn is_complete(&self, ino: Ino) -> Result<bool> {
         let inode = self.names.read().inode(ino)?.clone();
@@ -139,7 +167,8 @@ impl Cache {
         let file = state.file(content.path())?;
         let stamp = self.stamp_with(ino, &content)?;
         let (gaps, same) = (state.missing(0..state.len), self.same_as(ino, &state));
-        Ok(UploadSource { stamp, len: state.len, same, ino, gaps, file, path: content.path().to_owned() })
+        let (len, sent, path) = (state.len, state.sent.clone(), content.path().to_owned());
+        Ok(UploadSource { stamp, len, same, sent, ino, gaps, file, path })
     }
 
     /// Returns a private copy of a file's content at this moment; it is gone when dropped.
@@ -155,7 +184,8 @@ impl Cache {
         let (len, gaps, same) = (state.len, state.missing(0..state.len), self.same_as(ino, &state));
         drop(state);
         std::fs::remove_file(&path).map_err(failed)?;
-        Ok(UploadSource { stamp, len, same, ino, gaps, file, path })
+        let sent = RangeSet::default();
+        Ok(UploadSource { stamp, len, same, sent, ino, gaps, file, path })
     }
 
     /// Returns how many bytes of a file are absent.

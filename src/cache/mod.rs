@@ -125,6 +125,13 @@ pub enum Seen {
 /// Who hands on what the kernel must be told.
 type TellKernel = Box<dyn Fn(Seen) + Send>;
 
+/// Who is told that a file grew at its end by so many bytes again. Called while the file's content
+/// is locked: it must not wait, and it must not ask for that.
+struct TellGrowth {
+    step: u64,
+    tell: Box<dyn Fn(Ino) + Send + Sync>,
+}
+
 /// How a cache is used.
 #[derive(Debug, Clone)]
 pub struct CacheOptions {
@@ -147,6 +154,7 @@ pub struct Cache {
     contents: Mutex<HashMap<ContentId, Arc<Content>>>,
     listings: Listings,
     seen: Mutex<Option<TellKernel>>,
+    growth: std::sync::OnceLock<TellGrowth>,
     uses: AtomicU64,
     idle_points: Mutex<durable::IdlePoints>,
     local_bytes: AtomicU64,
@@ -203,6 +211,13 @@ impl Cache {
     /// not call back.
     pub fn tell_kernel_through(&self, tell: impl Fn(Seen) + Send + 'static) {
         *self.seen.lock() = Some(Box::new(tell));
+    }
+
+    /// Has files that are written on and on told of, every time that one has `step` bytes more. The
+    /// content of the file is locked then: `tell` must not ask for that, and it must not wait.
+    pub fn tell_of_growth(&self, step: u64, tell: impl Fn(Ino) + Send + Sync + 'static) {
+        let told = self.growth.set(TellGrowth { step: step.max(1), tell: Box::new(tell) });
+        debug_assert!(told.is_ok(), "growth is told to one only");
     }
 
     /// Refuses every change from now on, for this reason.

@@ -72,6 +72,7 @@ impl Cache {
             contents: Mutex::new(HashMap::new()),
             listings: Listings::new(),
             seen: Mutex::new(None),
+            growth: std::sync::OnceLock::new(),
             uses: AtomicU64::new(1),
             idle_points: Mutex::default(),
             local_bytes: AtomicU64::new(0),

@@ -73,6 +73,7 @@ impl ContentState {
     /// Notes that bytes are about to be changed; returns which are not known to be unchanged any
     /// more, if any were until now.
     pub(super) fn spoil_unchanged(&mut self, changed: &Range<u64>) -> Option<Range<u64>> {
+        self.sent.remove(changed.clone());
         let block = (self.len / BLOCKS).clamp(1, LARGEST_BLOCK);
         let unchanged = self.row.unchanged.as_mut().filter(|known| known.ranges.meets(changed))?;
         // What is cut off is cut off once, where it is.
@@ -85,6 +86,7 @@ impl ContentState {
 
     /// Counts every byte as changed; that must go with the next note.
     pub(super) fn forget_unchanged(&mut self) {
+        self.sent.clear();
         self.unnoted |= self.row.unchanged.take().is_some();
     }
 

@@ -55,6 +55,10 @@ steps! {
     ExchangeNoted = "exchange-noted",
     /// The bucket expects the parts of an upload; that is not noted here.
     UploadBegun = "upload-begun",
+    /// The bucket expects the parts of a file that is still written; that is not noted here.
+    EarlyUploadBegun = "early-upload-begun",
+    /// A part of a file that is still written is in the bucket.
+    EarlyPartUploaded = "early-part-uploaded",
     /// The note of an upload is durable; the upload has not begun.
     UploadingNoted = "uploading-noted",
     /// A part of a multipart upload is in the bucket.

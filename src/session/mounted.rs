@@ -166,6 +166,7 @@ impl Mounted {
         listener: &Listener,
     ) -> Result<(), Failure> {
         let (stop, stopped) = watch::channel(false);
+        self.answers.opened.sync.send_while_written();
         let schedule = Schedule { write_back: options.write_back, refresh: options.refresh };
         let work = tokio::spawn(schedule::run(Arc::clone(&self.answers.opened.sync), schedule, stopped));
         let (mut said, mut was_asked) = (String::new(), false);

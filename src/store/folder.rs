@@ -43,6 +43,7 @@ const ABILITIES: Abilities = Abilities {
     max_put_bytes: 5 << 30,
     parts_show: false,
     parts_in_order: false,
+    begins_early: true,
     copies_parts: true,
     write_interval: std::time::Duration::ZERO,
 };

@@ -238,6 +238,7 @@ impl ObjectStore for GcsStore {
             max_put_bytes: LARGEST,
             parts_show: false,
             parts_in_order: true,
+            begins_early: false,
             copies_parts: false,
             write_interval: self.pace.interval(),
         }

@@ -262,6 +262,8 @@ pub struct Abilities {
     pub parts_show: bool,
     /// Whether parts must come in their order: each waits until the one before it was taken.
     pub parts_in_order: bool,
+    /// Whether an upload may begin, and be worth its while, before it is known how long it gets.
+    pub begins_early: bool,
     /// Whether a part can be made of an object's bytes ([`ObjectStore::copy_part`]).
     pub copies_parts: bool,
     /// The least time between two writes of one object that the service allows.
@@ -309,7 +311,8 @@ pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
     /// Fails with `Exists` (`IfAbsent`) or `Changed` (`IfVersion`, also if the key is gone).
     async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<Version>;
 
-    /// Begins an upload in parts that have `size` bytes in all. The condition in `options` is
+    /// Begins an upload in parts that have `size` bytes in all, or more if it begins early
+    /// ([`Abilities::begins_early`]). The condition in `options` is
     /// judged by [`ObjectStore::complete_upload`], which is told the same options again.
     async fn begin_upload(&self, key: &ObjectKey, size: u64, options: &PutOptions) -> Result<UploadId>;
 

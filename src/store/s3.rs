@@ -31,6 +31,7 @@ const ABILITIES: Abilities = Abilities {
     max_put_bytes: 5 * 1024 * MIB,
     parts_show: true,
     parts_in_order: false,
+    begins_early: true,
     copies_parts: true,
     write_interval: Duration::ZERO,
 };

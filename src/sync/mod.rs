@@ -35,6 +35,7 @@ mod old_monolith;
 mod one_step;
 mod part_copies;
 mod part_plan;
+mod part_room;
 pub mod pull;
 pub mod push;
 pub mod schedule;
@@ -42,7 +43,9 @@ pub mod scope;
 mod scoped;
 mod set_aside;
 pub mod settle;
+mod streams;
 pub mod two_phase;
+mod unresolved;
 mod unversioned;
 pub mod upkeep;
 pub mod upload;
@@ -146,6 +149,8 @@ pub struct SyncService {
     layout: Mutex<LayoutSeen>,
     conditions: Mutex<Conditions>,
     part_copies: part_copies::PartCopies,
+    part_room: part_room::PartRoom,
+    streams: streams::Streams,
     keys: KeyLocks,
     lock: Arc<BucketLock>,
     committer: Committer,
@@ -188,6 +193,8 @@ impl SyncService {
             layout: Mutex::new(LayoutSeen::at(now)),
             conditions: Mutex::new(conditions),
             part_copies: part_copies::PartCopies::default(),
+            part_room: part_room::PartRoom::default(),
+            streams: streams::Streams::default(),
             keys: KeyLocks::default(),
             lock,
             committer: Committer::default(),

@@ -39,7 +39,12 @@ pub(super) struct Limits {
 
 /// Returns the parts of a file of which all is sent.
 pub(super) fn all_sent(size: u64, limits: Limits) -> Vec<Part> {
-    let part = limits.sent.max(size.div_ceil(limits.most_parts)).max(1);
+    cut_evenly(size, limits.sent.max(size.div_ceil(limits.most_parts)))
+}
+
+/// Returns the parts of a file of which all is sent, each of this size but the last.
+pub(super) fn cut_evenly(size: u64, part: u64) -> Vec<Part> {
+    let part = part.max(1);
     let ranges = (0..size.div_ceil(part)).map(|n| n * part..((n + 1) * part).min(size));
     ranges.map(|range| Part { range, from: From::Here }).collect()
 }
@@ -114,7 +119,7 @@ fn cut(size: u64, copied: &[Range<u64>], limits: Limits) -> Vec<Part> {
 
 #[cfg(test)]
 mod tests {
-    use std::slice;
+    use std::slice::from_ref;
 
     use proptest::prelude::*;
 
@@ -141,7 +146,7 @@ mod tests {
     #[test]
     fn of_one_byte_in_256_mib_one_part_is_sent() {
         for at in [0, 1, 3 * MIB, 100 * MIB, 253 * MIB, 256 * MIB - 1] {
-            let parts = plan(256 * MIB, slice::from_ref(&(at..at + 1)));
+            let parts = plan(256 * MIB, from_ref(&(at..at + 1)));
             assert!(sent(&parts) <= 5 * MIB, "{at}: {parts:?}");
             assert!(parts.len() <= 6, "{at}: {parts:?}");
         }
@@ -167,8 +172,10 @@ mod tests {
     #[test]
     fn nothing_is_planned_where_nothing_can_be_copied() {
         assert_eq!(with_copies(20 * MIB, &RangeSet::default(), LIMITS), None);
-        let all_but_the_start = unchanged_but(20 * MIB, slice::from_ref(&(4 * MIB..20 * MIB)));
-        assert_eq!(with_copies(20 * MIB, &all_but_the_start, LIMITS), None);
+        assert_eq!(
+            with_copies(20 * MIB, &unchanged_but(20 * MIB, from_ref(&(4 * MIB..20 * MIB))), LIMITS),
+            None
+        );
         assert_eq!(with_copies(0, &RangeSet::up_to(10), LIMITS), None);
     }
 

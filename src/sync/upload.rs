@@ -84,7 +84,23 @@ impl Drop for UnderWay<'_> {
 impl SyncService {
     /// Brings one name's object into the bucket. Held: the key.
     pub(super) async fn prepare(&self, path: &Path, guard: KeyGuard, judged: Judged) -> Result<Prepared> {
-        self.resolve_uploading(path).await?;
+        let early = self.resolve_uploading(path).await?;
+        if early.is_none() {
+            self.end_stream_elsewhere(path).await;
+        }
+        let ino = early.map(|(ino, streamed)| {
+            self.hand_over(ino, streamed);
+            ino
+        });
+        let prepared = self.prepare_resolved_key(path, guard, judged).await;
+        // Nothing of what was sent early was of use.
+        if let Some(streamed) = ino.and_then(|ino| self.take_handed_over(ino)) {
+            self.give_up_stream(&streamed).await;
+        }
+        prepared
+    }
+
+    async fn prepare_resolved_key(&self, path: &Path, guard: KeyGuard, judged: Judged) -> Result<Prepared> {
         let Some(state) = self.cache.file_state(path).filter(|state| state.dirty) else {
             return Ok(Prepared::Nothing);
         };
@@ -147,30 +163,6 @@ impl SyncService {
         };
         let (ino, stamp) = (state.name.ino, state.inode.stamp);
         Ready { path: state.path, ino, stamp, change, remote: None, sent: 0, guard }
-    }
-
-    /// Settles an upload whose outcome was never noted: its object carries our nonce, or not.
-    pub(super) async fn resolve_uploading(&self, path: &Path) -> Result<()> {
-        let name =
-            self.cache.file_state(path).and_then(|state| Some((state.name.ino, state.name.uploading?)));
-        let tombstone = || self.cache.tombstone(path).and_then(|t| Some((0, t.uploading?)));
-        let Some((ino, uploading)) = name.or_else(tombstone) else { return Ok(()) };
-        let key = ObjectKey::new(Path::clone(path));
-        let what = || format!("Looking for an earlier upload of {path}");
-        let meta = self.store.head(&key).await.map_err(|e| SyncError::store(what())(e))?;
-        match meta.filter(|meta| meta.carries(&uploading.nonce)) {
-            Some(meta) => {
-                let uploaded = Uploaded { stamp: uploading.stamp, remote: Remote::of_object(&meta) };
-                self.cache.note_uploaded(path, ino, &uploading.nonce, uploaded)
-            }
-            None => {
-                if let Some(upload) = &uploading.upload {
-                    self.store.abort_upload(&key, upload).await.map_err(|e| SyncError::store(what())(e))?;
-                }
-                self.cache.note_upload_failed(path, &uploading.nonce)
-            }
-        }
-        .map_err(SyncError::cache(what()))
     }
 
     async fn send(&self, state: &FileState, judged: Judged) -> Result<Sent> {
@@ -271,6 +263,9 @@ impl SyncService {
         self.hydrator.hydrate(ino).await.map_err(SyncError::cache(what()))?;
         let size = self.cache.attr(ino).map_err(SyncError::cache(what()))?.size;
         if size <= self.options.part_bytes {
+            if let Some(streamed) = self.take_handed_over(ino) {
+                self.give_up_stream(&streamed).await;
+            }
             let (stamp, body) = self.cache.snapshot(ino).map_err(SyncError::cache(what()))?;
             return self.put(state, stamp, body, condition).await.map(Some);
         }

@@ -4,15 +4,19 @@
 //! again; after that a copy of one moment is sent, which cannot change. What is absent, because
 //! there is no room for it, is fetched part by part. What the bucket has already it copies.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::SyncService;
 use super::entries::put_options;
 use super::error::{Result, SyncError};
 use super::part_copies::NotCopied;
-use super::part_plan::{From, Part};
+use super::part_plan::{From, Part, cut_evenly};
+use super::streams::Streamed;
 use super::upload::Sent;
 use crate::cache::freeze::UploadSource;
 use crate::cache::push_state::FileState;
@@ -25,13 +29,31 @@ use crate::store::{Condition, ErrorKind, PutOptions, UploadId, UploadedPart};
 /// How often a large file that changes while it is uploaded is sent again.
 const MOST_SENDS: usize = 3;
 /// How many parts of one upload are under way at once.
-const PARALLEL_PARTS: usize = 4;
+pub(super) const PARALLEL_PARTS: usize = 8;
 
 /// All parts, and the hash of their bytes if it is known.
 struct AllParts {
     parts: Vec<UploadedPart>,
     hash: Option<ContentHash>,
     sent: u64,
+}
+
+/// An upload that has begun.
+struct Begun {
+    options: PutOptions,
+    id: UploadId,
+    parts: Vec<Part>,
+    early: HashMap<u32, UploadedPart>,
+    /// The hash of what was sent early, if what is sent from now on follows it.
+    hash: Option<Sha256>,
+}
+
+/// What of a part passed through here, with the room that it takes.
+#[derive(Default)]
+struct Sending {
+    sent: u64,
+    body: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// One upload in parts.
@@ -42,6 +64,8 @@ struct Upload<'a> {
     id: &'a UploadId,
     options: &'a PutOptions,
     parts: &'a [Part],
+    /// What of them was sent before, by their number.
+    early: &'a HashMap<u32, UploadedPart>,
 }
 
 impl Upload<'_> {
@@ -58,20 +82,16 @@ impl SyncService {
             let frozen = attempt == MOST_SENDS;
             let source = if frozen { self.cache.freeze(ino) } else { self.cache.thaw(ino) };
             let source = source.map_err(SyncError::cache(format!("Reading {}", state.path)))?;
-            let hash = self.hash_ahead(state, &source).await?;
-            let options = put_options(&state.inode, condition.clone(), hash.as_deref());
             let key = ObjectKey::new(Path::clone(&state.path));
-            let begun = self.store.begin_upload(&key, source.len, &options).await;
-            let id = begun.map_err(|failed| self.upload_failed(state, &options.nonce, failed))?;
-            reached(Step::UploadBegun);
-            let parts = self.parts_of(state, &source);
-            let upload =
-                Upload { state, source: &source, key: &key, id: &id, options: &options, parts: &parts };
-            if !self.note_uploading(state, source.stamp, &options, Some(id.clone())).await? {
+            let Begun { options, id, parts, early, hash } =
+                self.begin_or_go_on(state, &source, condition.clone()).await?;
+            let (key, id, options, parts, early) = (&key, &id, &options, &parts[..], &early);
+            let upload = Upload { state, source: &source, key, id, options, parts, early };
+            if !self.note_uploading(state, source.stamp, options, Some(id.clone())).await? {
                 self.give_up(&upload).await;
                 return Ok(Some(Sent::Gone));
             }
-            let sent = self.send_all(&upload).await;
+            let sent = self.send_all(&upload, hash).await;
             let unchanged =
                 frozen || self.cache.stamp_of(ino).is_ok_and(|now| now.content == source.stamp.content);
             match sent {
@@ -99,11 +119,72 @@ impl SyncService {
         self.hydrator.hash_source(source).await.map(|hash| Some(hash.to_string())).map_err(failed)
     }
 
-    async fn send_all(&self, upload: &Upload<'_>) -> std::result::Result<AllParts, NotCopied> {
-        if !upload.copies() {
-            return self.put_together(upload, Some(Sha256::new())).await;
+    /// Begins an upload, or goes on with one that began while the file was written.
+    async fn begin_or_go_on(
+        &self,
+        state: &FileState,
+        source: &UploadSource,
+        condition: Condition,
+    ) -> Result<Begun> {
+        if let Some(streamed) = self.take_handed_over(state.name.ino) {
+            // The hash that goes with each name of a linked file is to be in its metadata.
+            let going_on = match state.inode.link {
+                Some(_) => Err(Box::new(streamed)),
+                None => self.go_on(streamed, source, condition.clone()),
+            };
+            match going_on {
+                Ok(begun) => return Ok(begun),
+                Err(streamed) => self.give_up_stream(&streamed).await,
+            }
         }
-        self.try_part_copies(upload.source, upload.key, upload.id).await?;
+        let hash = self.hash_ahead(state, source).await?;
+        let options = put_options(&state.inode, condition, hash.as_deref());
+        let key = ObjectKey::new(Path::clone(&state.path));
+        let begun = self.store.begin_upload(&key, source.len, &options).await;
+        let id = begun.map_err(|failed| self.upload_failed(state, &options.nonce, failed))?;
+        reached(Step::UploadBegun);
+        let parts = self.parts_of(state, source);
+        let copies = parts.iter().any(|part| part.from == From::Object);
+        let hash = (!copies).then(Sha256::new);
+        Ok(Begun { options, id, parts, early: HashMap::new(), hash })
+    }
+
+    /// Goes on with an upload, unless the file has become something else.
+    fn go_on(
+        &self,
+        streamed: Streamed,
+        source: &UploadSource,
+        condition: Condition,
+    ) -> std::result::Result<Begun, Box<Streamed>> {
+        let Streamed { part_bytes, .. } = streamed;
+        let parts = cut_evenly(source.len, part_bytes);
+        let fits = parts.len() as u64 <= u64::from(self.store.abilities().max_parts);
+        if parts.is_empty() || !fits || source.absent_bytes(&(0..source.len)) > 0 {
+            return Err(Box::new(streamed));
+        }
+        let sent = streamed.parts.len();
+        // A part that the file was cut in is shorter now than what was sent of it.
+        let is_same =
+            |at: &Part| at.range.end - at.range.start == part_bytes && source.sent.covers(at.range.clone());
+        let same = streamed.parts.iter().zip(&parts).filter(|(_, at)| is_same(at));
+        let early: HashMap<u32, UploadedPart> = same.map(|(part, _)| (part.number, part.clone())).collect();
+        // The hash is that of all that was sent early, in its order.
+        let hash = (early.len() == sent).then_some(streamed.hash);
+        let options = PutOptions { condition, ..streamed.options };
+        Ok(Begun { options, id: streamed.id, parts, early, hash })
+    }
+
+    async fn send_all(
+        &self,
+        upload: &Upload<'_>,
+        hash: Option<Sha256>,
+    ) -> std::result::Result<AllParts, NotCopied> {
+        if hash.is_some() {
+            return self.put_together(upload, hash).await;
+        }
+        if upload.copies() {
+            self.try_part_copies(upload.source, upload.key, upload.id).await?;
+        }
         let (all, hash) = tokio::join!(self.put_together(upload, None), self.hash_if_here(upload.source));
         Ok(AllParts { hash, ..all? })
     }
@@ -126,9 +207,9 @@ impl SyncService {
             .map(|(number, part)| self.make_part(upload, number, part))
             .buffered(PARALLEL_PARTS);
         let (mut parts, mut sent) = (Vec::new(), 0);
-        while let Some((part, body)) = sending.try_next().await? {
+        while let Some((part, Sending { body, sent: bytes, .. })) = sending.try_next().await? {
             hash.iter_mut().for_each(|hash| hash.update(&body));
-            sent += body.len() as u64;
+            sent += bytes;
             parts.push(part);
         }
         let hash = hash.map(|hash| ContentHash::from_bytes(hash.finalize().into()));
@@ -141,25 +222,35 @@ impl SyncService {
         upload: &Upload<'_>,
         number: u32,
         part: Part,
-    ) -> std::result::Result<(UploadedPart, Bytes), NotCopied> {
+    ) -> std::result::Result<(UploadedPart, Sending), NotCopied> {
+        if let Some(early) = upload.early.get(&number) {
+            let sent = part.range.end - part.range.start;
+            return Ok((early.clone(), Sending { sent, ..Sending::default() }));
+        }
         match part.from {
             From::Here => self.send_part(upload, number, part).await.map_err(NotCopied::Failed),
             From::Object => {
                 let copied =
                     self.copy_one_part(upload.source, (upload.key, upload.id), (number, &part)).await;
-                copied.map(|part| (part, Bytes::new()))
+                copied.map(|part| (part, Sending::default()))
             }
         }
     }
 
-    async fn send_part(&self, upload: &Upload<'_>, number: u32, part: Part) -> Result<(UploadedPart, Bytes)> {
+    async fn send_part(
+        &self,
+        upload: &Upload<'_>,
+        number: u32,
+        part: Part,
+    ) -> Result<(UploadedPart, Sending)> {
         let Upload { source, key, id, .. } = upload;
+        let room = self.part_room.take(part.range.end - part.range.start).await;
         let body = self.hydrator.read_source(source, part.range).await;
         let body = body.map_err(SyncError::cache(format!("Reading {key}")))?;
         let sent = self.store.upload_part(key, id, number, body.clone()).await;
         let sent = sent.map_err(SyncError::store(format!("Uploading {key}")))?;
         reached(Step::PartUploaded);
-        Ok((sent, body))
+        Ok((sent, Sending { sent: body.len() as u64, body, _room: Some(room) }))
     }
 
     async fn complete(&self, upload: &Upload<'_>, all: AllParts) -> Result<Option<Sent>> {

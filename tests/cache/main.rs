@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a check that cannot be made has failed")]
 
-mod calls;
 mod ahead;
+mod calls;
 mod changes;
 mod content;
 mod crash;

@@ -20,6 +20,11 @@ const FILLER: usize = 4 << 20;
 const COPIED: usize = 5 << 18;
 const FLAGS: &[&str] = &["--write-back", "100ms", "--refresh", "100ms", "--cache-size", "12MiB"];
 
+/// More than is written before a file begins to be sent.
+const WRITTEN: usize = 42 << 20;
+/// All of that, and it rests for long.
+const ROOMY: &[&str] = &["--write-back", "1h", "--refresh", "100ms"];
+
 /// How the index of the bucket is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Index {
@@ -66,7 +71,7 @@ fn dies_at(step: Step, nth: usize, index: Index) {
     prepare(&place, &mut [&mut actor, &mut other]);
     index.lay_out(&place);
     let crash_at = Some(format!("{}:{nth}", step.label()));
-    let ended = live(&place, &mut actor, crash_at);
+    let ended = live(&place, &mut actor, (FLAGS, crash_at), work);
     assert!(was_killed(ended), "{step:?} was not reached for the {nth}. time: {ended}\n{}", place.logs());
     check::no_request_failed(&place);
     check::bucket_after_crash(&place, "second", &[&mut actor]);
@@ -78,9 +83,45 @@ fn dies_at(step: Step, nth: usize, index: Index) {
     check::fresh_machine(&place, &[&mut actor, &mut other]);
 }
 
+/// Dies at `step` for the `nth` time while a large file is sent that is still written.
+fn dies_while_written(step: Step, nth: usize) {
+    let place = Place::new();
+    let mut actor = Actor::new(&place.mnt(), "p");
+    actor_begins(&place, &mut actor);
+    let crash_at = Some(format!("{}:{nth}", step.label()));
+    let ended = live(&place, &mut actor, (ROOMY, crash_at), |actor| {
+        let path = own(actor, "written");
+        write_large(actor, &path, WRITTEN, &mut Dice::new(9))?;
+        actor.fsync(&path)
+    });
+    assert!(was_killed(ended), "{step:?} was not reached for the {nth}. time: {ended}\n{}", place.logs());
+    let start = Start { cache: "second", flags: ROOMY, crash_at: None };
+    let daemon = Daemon::start(&place, &start).unwrap();
+    assert!(check::mount(&place, &mut [&mut actor]));
+    check::sync(&place, &mut [&mut actor]);
+    daemon.stop();
+    check::fresh_machine(&place, &[&mut actor]);
+    let left = place.bucket().join(".bayou-folder/uploads");
+    let uploads = std::fs::read_dir(left).map_or(0, Iterator::count);
+    // What began just before the end was not noted anywhere.
+    assert!(uploads <= usize::from(step == Step::EarlyUploadBegun), "{uploads} uploads are left behind");
+}
+
+fn actor_begins(place: &Place, actor: &mut Actor) {
+    let daemon = Daemon::start(place, &Start { cache: "first", flags: &[], crash_at: None }).unwrap();
+    actor.begin().unwrap();
+    check::sync(place, &mut [actor]);
+    daemon.stop();
+}
+
 /// Mounts where the bucket was never mounted, works, and unmounts.
-fn live(place: &Place, actor: &mut Actor, crash_at: Option<String>) -> ExitStatus {
-    match Daemon::start(place, &Start { cache: "second", flags: FLAGS, crash_at }) {
+fn live(
+    place: &Place,
+    actor: &mut Actor,
+    (flags, crash_at): (&[&str], Option<String>),
+    work: impl FnOnce(&mut Actor) -> Done,
+) -> ExitStatus {
+    match Daemon::start(place, &Start { cache: "second", flags, crash_at }) {
         Ok(mut daemon) => {
             drop(work(actor));
             daemon.terminate();
@@ -256,7 +297,26 @@ steps! {
 }
 
 #[test]
+fn dying_when_the_upload_of_a_file_that_is_written_has_begun_loses_nothing() {
+    dies_while_written(EARLY[0], 1);
+}
+
+#[test]
+fn dying_when_a_part_of_a_file_that_is_written_is_uploaded_loses_nothing() {
+    [1, 3].into_iter().for_each(|nth| dies_while_written(EARLY[1], nth));
+}
+
+#[test]
+fn dying_when_the_rest_of_a_file_is_uploaded_loses_nothing() {
+    dies_while_written(Step::PartUploaded, 1);
+    dies_while_written(Step::BeforeComplete, 1);
+}
+
+const EARLY: &[Step] = &[Step::EarlyUploadBegun, Step::EarlyPartUploaded];
+
+#[test]
 fn every_labelled_step_is_tried() {
-    let untried: Vec<_> = Step::ALL.iter().filter(|step| !TRIED.contains(step)).collect();
+    let tried = |step: &&Step| TRIED.contains(step) || EARLY.contains(step);
+    let untried: Vec<_> = Step::ALL.iter().filter(|step| !tried(step)).collect();
     assert!(untried.is_empty(), "{untried:?}");
 }

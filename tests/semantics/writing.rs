@@ -170,3 +170,29 @@ fn of_an_edited_large_file_the_bucket_copies_what_was_not_changed() {
     assert!(fetched <= 8 << 20, "{fetched} bytes were fetched");
     assert!(read(world.path("far")).unwrap() == bytes);
 }
+
+/// Shows write-12.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the mount's rename is what is tried")]
+fn a_large_file_is_sent_while_it_is_written() {
+    let world = World::new(&[], &QUIET);
+    let bytes = noise(40 << 20);
+    for (name, end) in [("kept", "kept"), ("renamed", "elsewhere")] {
+        let file = OpenOptions::new().write(true).create_new(true).open(world.path(name)).unwrap();
+        for (at, some) in (0u64..).step_by(1 << 20).zip(bytes.chunks(1 << 20)) {
+            file.write_all_at(some, at).unwrap();
+        }
+        while world.sent(Op::UploadPart, name).len() < 5 {
+            std::thread::yield_now();
+        }
+        assert_eq!(world.object(name), None);
+        fs::rename(world.path(name), world.path(end)).unwrap();
+        file.sync_all().unwrap();
+        assert!(world.object(end).unwrap() == bytes);
+    }
+    write(world.path("removed"), &bytes);
+    fs::remove_file(world.path("removed")).unwrap();
+    world.sync();
+    assert_eq!(world.object("removed"), None);
+    assert_eq!(world.server.uploads("bucket"), [""; 0]);
+}

@@ -200,7 +200,7 @@ async fn what_a_process_changed_before_it_ended_is_known_to_the_next(world: Worl
     let (folder, _home) = peer.stop();
     let again = world.peer_with(PeerOptions { folder: Some(folder), ..PeerOptions::default() }).await;
     let cost = cost_of_push(&again).await;
-    assert!(cost.copied > 0 && cost.sent <= (3 * 6) << 20, "{} sent", cost.sent);
+    assert!(cost.copied > 0 && cost.sent <= 18 << 20, "{} sent", cost.sent);
     check(&world, &again, "large", &bytes).await;
 }
 

@@ -29,4 +29,5 @@ mod requests;
 mod round_trips;
 mod seeds;
 mod simulation;
+mod streams;
 mod upkeep;

@@ -235,6 +235,7 @@ impl ObjectStore for Door {
             max_put_bytes: 5 << 30,
             parts_show: false,
             parts_in_order: false,
+            begins_early: false,
             copies_parts: true,
             write_interval: std::time::Duration::ZERO,
         }
