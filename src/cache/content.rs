@@ -18,7 +18,6 @@ use super::counted::Counted;
 use super::error::{CacheError, Result};
 use super::ranges::RangeSet;
 use super::rows::{ContentId, ContentRow};
-use super::watermark::ChangeToken;
 use crate::os::crash_point::{Step, reached};
 use crate::os::durable_file;
 
@@ -61,7 +60,7 @@ pub struct ContentState {
     /// How many answers bring bytes whose presence is noted when they end.
     pub(super) arriving: usize,
     /// Whether parts of the file may be holes that take no room on the disk.
-    sparse: bool,
+    pub(super) sparse: bool,
     /// The room that it took when it was found.
     room: Option<u64>,
     /// What an upload that began early has read, and what did not change since.
@@ -272,52 +271,6 @@ impl ContentState {
         reached(Step::HydrateWritten);
         Ok(filled)
     }
-
-    /// Writes bytes; returns the part that became present below the fill limit, if any did.
-    pub(super) fn write(
-        &mut self,
-        _token: &ChangeToken,
-        path: &FsPath,
-        offset: u64,
-        bytes: &[u8],
-    ) -> Result<Option<Range<u64>>> {
-        let file = self.file(path)?;
-        let end = offset + bytes.len() as u64;
-        self.spoil_point(offset);
-        if let Err(failed) = file.write_all_at(bytes, offset) {
-            // A part of it may be there: the length says how much.
-            self.len = file.metadata().map_or(self.len, |meta| meta.len());
-            return Err(CacheError::io("Writing", path)(failed));
-        }
-        let is_sparse = offset > self.len;
-        self.len = self.len.max(end);
-        Ok(self.became_present(offset..end, is_sparse))
-    }
-
-    /// Notes that a range was changed here; returns the part that became present below the fill
-    /// limit, if any did.
-    pub(super) fn became_present(&mut self, range: Range<u64>, is_sparse: bool) -> Option<Range<u64>> {
-        self.sparse |= is_sparse;
-        let noted = range.start..range.end.min(self.row.fill_limit);
-        if noted.start >= noted.end || self.row.present.covers(noted.clone()) {
-            return None;
-        }
-        self.row.present.insert(noted.clone());
-        Some(noted)
-    }
-
-    /// Cuts or extends the file.
-    pub(super) fn truncate(&mut self, _token: &ChangeToken, path: &FsPath, len: u64) -> Result<()> {
-        let file = self.file(path)?;
-        self.spoil_point(len);
-        file.set_len(len).map_err(CacheError::io("Truncating", path))?;
-        self.row.fill_limit = self.row.fill_limit.min(len);
-        self.row.present.cut_from(self.row.fill_limit);
-        self.row.durable_present.cut_from(self.row.fill_limit);
-        self.sparse |= len > self.len;
-        self.len = len;
-        Ok(())
-    }
 }
 
 fn room(meta: &Metadata) -> u64 {
@@ -353,6 +306,7 @@ pub(super) fn read_full(file: &File, bytes: &mut [u8], offset: u64) -> io::Resul
 
 #[cfg(test)]
 mod tests {
+    use super::super::watermark::ChangeToken;
     use super::*;
 
     fn content(folder: &FsPath, len: u64) -> Content {

@@ -29,6 +29,7 @@ mod brought_back;
 pub mod bypass;
 pub mod catalog;
 pub mod content;
+mod content_change;
 pub mod counted;
 mod due;
 pub mod durable;

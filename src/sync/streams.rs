@@ -24,7 +24,7 @@ use super::error::{Result, SyncError};
 use super::upload_parts::PARALLEL_PARTS;
 use crate::cache::Ino;
 use crate::cache::push_state::FileState;
-use crate::cache::rows::{Path, Stamp, Uploading};
+use crate::cache::rows::{Path, Uploading};
 use crate::model::key::ObjectKey;
 use crate::os::crash_point::{Step, reached};
 use crate::store::{Condition, PutOptions, UploadId, UploadedPart};
@@ -149,18 +149,12 @@ impl SyncService {
         reached(Step::EarlyUploadBegun);
         let (part_bytes, parts, hash) = (self.part_bytes(), Vec::new(), Sha256::new());
         let streamed = Streamed { path, id, options, part_bytes, parts, hash };
-        let noted = self.note_early(&streamed, ino, source.stamp);
+        let (options, id) = (&streamed.options, Some(streamed.id.clone()));
+        let noted = self.note_uploading(&state, source.stamp, options, id).await;
         if !matches!(noted, Ok(true)) {
             self.give_up_stream(&streamed).await;
         }
         Ok(noted?.then_some(streamed))
-    }
-
-    fn note_early(&self, streamed: &Streamed, ino: Ino, stamp: Stamp) -> Result<bool> {
-        let (nonce, upload) = (streamed.options.nonce.clone(), Some(streamed.id.clone()));
-        let uploading = Uploading { ino, stamp, nonce, upload };
-        let noted = self.cache.note_uploading(&streamed.path, ino, uploading);
-        noted.map_err(SyncError::cache(format!("Noting the upload of {}", streamed.path)))
     }
 
     /// Returns whether a part can be sent: it is there, and the upload is still that of the file.

@@ -171,7 +171,7 @@ fn of_an_edited_large_file_the_bucket_copies_what_was_not_changed() {
     assert!(read(world.path("far")).unwrap() == bytes);
 }
 
-/// Shows write-12.
+/// Shows write-13.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the mount's rename is what is tried")]
 fn a_large_file_is_sent_while_it_is_written() {
