@@ -31,7 +31,7 @@ use crate::sync::scope::{Scope, SyncContext};
 const BEAT: Duration = Duration::from_millis(250);
 
 /// How many times in a row others must be seen to go on with a mount until that is said.
-const LOOKS_ELSEWHERE: u32 = 8;
+const LOOKS_ELSEWHERE: u32 = 20;
 
 /// How far a mount is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

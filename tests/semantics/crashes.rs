@@ -128,12 +128,8 @@ fn after_another_boot_the_same_directory_and_cache_serve_a_new_mount() {
 /// kernel's, for this process alone. What others have mounted is not kept mounted for it.
 pub(crate) fn after_another_boot(world: &World, words: &[&str]) -> Said {
     write(world.here.path("boot-id"), b"00000000-0000-4000-8000-000000000000\n");
-    let script = "while read -r _ at kind _; do
-            case $kind:$at in
-            fuse.bayou:\"$HOME\"/*) ;;
-            fuse.bayou:*) umount -l \"$at\" ;;
-            esac
-        done </proc/self/mounts
+    let script = "awk -v ours=\"$HOME/\" '$3 == \"fuse.bayou\" && index($2, ours) != 1 { print $2 }' \
+            /proc/self/mounts | xargs -r umount -l
         mount --bind \"$HOME/boot-id\" /proc/sys/kernel/random/boot_id && exec \"$0\" \"$@\"";
     let mut command = Command::new("unshare");
     let user = if rustix::process::getuid().is_root() { "--mount" } else { "--map-root-user" };
