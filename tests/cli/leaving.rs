@@ -263,12 +263,13 @@ fn an_upload_that_moves_is_waited_for_longer_than_the_timeout() {
     let server = S3Server::start(Options::default());
     let person = Person::at(&server);
     person.mount(SOURCE, &["--write-back=1h"]);
-    write(person.mnt("large"), &vec![7; 64 << 20]);
-    server.fault(Fault::on(Op::UploadPart, Action::Delay(Duration::from_secs(3))));
+    // Eight parts at a time, from the first that is written: three rounds.
+    server.fault(Fault::on(Op::UploadPart, Action::Delay(Duration::from_secs(2))));
+    write(person.mnt("large"), &vec![7; 192 << 20]);
     let start = SystemClock.instant();
-    let said = person.run(&["umount", "--timeout=4s", &person.path("mnt")]);
-    said.says(&["Flushed 1 file (64.0 MiB)"]);
-    assert!(SystemClock.instant().duration_since(start) > Duration::from_secs(4), "{said:?}");
+    let said = person.run(&["umount", "--timeout=3s", &person.path("mnt")]);
+    said.says(&["Flushed 1 file (192.0 MiB)"]);
+    assert!(SystemClock.instant().duration_since(start) > Duration::from_secs(3), "{said:?}");
     assert!(said.err.contains("uploading: 0 of 1 file, "), "{said:?}");
 }
 
