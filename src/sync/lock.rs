@@ -21,6 +21,7 @@ use crate::model::key::ObjectKey;
 use crate::model::lock_body::LockBody;
 use crate::model::timestamp::{Stamp, Timestamp};
 use crate::os::clock::SharedClock;
+use crate::os::durable_file;
 use crate::os::host;
 use crate::store::SharedStore;
 use crate::store::probe::Conditions;
@@ -49,6 +50,10 @@ const TURN_OF_OTHERS: (Duration, Duration) = (Duration::from_millis(1100), Durat
 /// How long a holding is kept for the next who needs it, and how soon one must follow another to
 /// be kept: writing and removing the lock takes longer than most things that are done under it.
 const LINGER: Duration = Duration::from_millis(200);
+
+/// How many of our marks are remembered: one of a process that dies again and again before it has
+/// found what the one before it left.
+const MOST_MARKS: usize = 16;
 
 /// How a lock is held and waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +153,8 @@ impl BucketLock {
         note: Option<PathBuf>,
     ) -> Arc<Self> {
         let left = note.as_ref().and_then(|note| std::fs::read_to_string(note).ok());
-        let memory = Memory { holder: None, abandoned: left.into_iter().collect() };
+        let abandoned = left.iter().flat_map(|left| left.lines()).map(str::to_owned).collect();
+        let memory = Memory { holder: None, abandoned };
         let place = Place { store, key, clock, conditions, options, note, memory: Mutex::new(memory) };
         Arc::new(Self {
             place: Arc::new(place),
@@ -346,12 +352,16 @@ impl Place {
         }
     }
 
-    /// Remembers a mark before the bucket may have it. If that fails, or is lost with the power,
-    /// a lock that we leave behind expires like any other.
+    /// Remembers a mark before the bucket may have it, beside those that it may still have. If that
+    /// fails, or is lost with the power, a lock that we leave behind expires like any other.
     fn remember(&self, nonce: &str) {
         let Some(note) = &self.note else { return };
-        let written = File::create(note).and_then(|mut file| file.write_all(nonce.as_bytes()));
-        if let Err(error) = written {
+        let left = self.memory.lock().abandoned.clone();
+        let marks: Vec<&str> =
+            std::iter::once(nonce).chain(left.iter().map(String::as_str)).take(MOST_MARKS).collect();
+        let draft = note.with_extension("new");
+        let written = File::create(&draft).and_then(|mut file| file.write_all(marks.join("\n").as_bytes()));
+        if let Err(error) = written.and_then(|()| durable_file::rename_unsynced(&draft, note)) {
             tracing::debug!(%error, note = %note.display(), "The mark of the lock is not remembered");
         }
     }

@@ -158,7 +158,7 @@ impl Life {
         self.tally.at_a_step += usize::from(at_a_step);
         self.tally.dirty += usize::from(dirty);
         if (self.cycle + 1).is_multiple_of(BETWEEN_COMPARISONS) {
-            self.timed("comparing afresh", Self::verify);
+            self.verify();
         }
         self.place.forget_logs();
     }
@@ -212,10 +212,12 @@ impl Life {
         let mut daemon = self.start(None).unwrap();
         let alive = self.check_mount();
         assert!(alive, "{}", self.place.logs());
-        self.sync();
+        self.timed("bringing all to the bucket", Self::sync);
         daemon.kill();
-        let actors: Vec<&mut Actor> = self.actors.iter_mut().collect();
-        check::fresh_machine(&self.place, &actors);
+        self.timed("comparing afresh", |life| {
+            let actors: Vec<&mut Actor> = life.actors.iter_mut().collect();
+            check::fresh_machine(&life.place, &actors);
+        });
         self.tally.fresh_machines += 1;
         self.tally.compared_afresh += self.names();
         if self.dice.once_in(3) {

@@ -278,6 +278,25 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(30);
 
+    #[test]
+    fn what_a_process_left_is_remembered_though_the_next_one_dies_before_it_finds_that() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = Arc::new(FolderStore::open(scratch.path()).unwrap());
+        let clock = Arc::new(ManualClock::at(std::time::SystemTime::UNIX_EPOCH));
+        let note = scratch.path().join("lock-nonce");
+        let next = || {
+            let how = (Conditions::none(), LockOptions::default());
+            BucketLock::remembered(store.clone(), ObjectKey::new("l"), clock.clone(), how, Some(note.clone()))
+        };
+        let marks = || next().place.memory.lock().abandoned.clone();
+        next().place.remember("first");
+        next().place.remember("second");
+        assert_eq!(marks(), ["second", "first"]);
+        (0..100).for_each(|n| next().place.remember(&n.to_string()));
+        assert_eq!(marks().len(), crate::sync::lock::MOST_MARKS);
+        assert_eq!(marks()[0], "99");
+    }
+
     /// Some proxies take the date out of answers.
     #[tokio::test]
     async fn where_the_store_names_no_time_a_lock_must_be_watched_until_it_is_dead() {
