@@ -24,8 +24,11 @@ impl ContentState {
         let end = offset + bytes.len() as u64;
         self.spoil_point(offset);
         if let Err(failed) = file.write_all_at(bytes, offset) {
-            // A part of it may be there: the length says how much.
-            self.len = file.metadata().map_or(self.len, |meta| meta.len());
+            // A part of it may be there: what nobody was told of does not make the file longer.
+            let grown = file.metadata().map_or(self.len, |meta| meta.len());
+            if grown > self.len && file.set_len(self.len).is_err() {
+                self.len = grown;
+            }
             return Err(CacheError::io("Writing", path)(failed));
         }
         let is_sparse = offset > self.len;
