@@ -72,7 +72,8 @@ impl SyncService {
         edit.filter(|parts| saves_enough(parts, source)).unwrap_or_else(|| all_sent(source.len, limits))
     }
 
-    fn part_limits(&self, size: u64) -> Limits {
+    /// Returns how a file of this size is cut into parts.
+    pub(super) fn part_limits(&self, size: u64) -> Limits {
         let abilities = self.store.abilities();
         let most_parts = u64::from(abilities.max_parts);
         let least = abilities.min_part_bytes;

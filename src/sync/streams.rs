@@ -70,13 +70,9 @@ impl SyncService {
             return;
         }
         let (sync, runtime) = (Arc::downgrade(self), Handle::current());
-        self.cache.tell_of_growth(self.part_bytes(), move |ino| {
+        self.cache.tell_of_growth(self.part_limits(0).sent, move |ino| {
             sync.upgrade().into_iter().for_each(|sync| sync.grew(ino, &runtime));
         });
-    }
-
-    fn part_bytes(&self) -> u64 {
-        self.options.part_bytes.max(self.store.abilities().min_part_bytes)
     }
 
     /// A file has grown by about a part.
@@ -86,7 +82,7 @@ impl SyncService {
             stream.signals.news.notify_one();
             return;
         }
-        if self.cache.attr(ino).is_ok_and(|attr| attr.size >= FROM_PARTS * self.part_bytes()) {
+        if self.cache.attr(ino).is_ok_and(|attr| attr.size >= FROM_PARTS * self.part_limits(0).sent) {
             let signals = Arc::new(Signals::default());
             let task = runtime.spawn(Arc::clone(self).stream(ino, Arc::clone(&signals)));
             streams.insert(ino, Stream { signals, task });
@@ -147,7 +143,7 @@ impl SyncService {
         let begun = self.store.begin_upload(&key, source.len, &options).await;
         let id = begun.map_err(SyncError::store(format!("Uploading {path}")))?;
         reached(Step::EarlyUploadBegun);
-        let (part_bytes, parts, hash) = (self.part_bytes(), Vec::new(), Sha256::new());
+        let (part_bytes, parts, hash) = (self.part_limits(0).sent, Vec::new(), Sha256::new());
         let streamed = Streamed { path, id, options, part_bytes, parts, hash };
         let (options, id) = (&streamed.options, Some(streamed.id.clone()));
         let noted = self.note_uploading(&state, source.stamp, options, id).await;

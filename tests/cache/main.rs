@@ -18,4 +18,5 @@ mod paced_store;
 mod power_cut;
 mod reference;
 mod rig;
+mod watched;
 mod watermark_orders;

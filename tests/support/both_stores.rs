@@ -1,7 +1,7 @@
 //! Runs each test over every kind of bucket.
 
-/// Makes each function a test of every kind of bucket.
-macro_rules! on_both_stores {
+/// Makes each function a test of the buckets that copy parts.
+macro_rules! where_parts_are_copied {
     ($($name:ident),+ $(,)?) => {
         mod on_a_folder {
             $(
@@ -19,6 +19,13 @@ macro_rules! on_both_stores {
                 }
             )+
         }
+    };
+}
+
+/// Makes each function a test of every kind of bucket.
+macro_rules! on_both_stores {
+    ($($name:ident),+ $(,)?) => {
+        where_parts_are_copied!($($name),+);
         mod on_gcs {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,28 +14,6 @@ const MIB: usize = 1 << 20;
 /// What may be sent, or fetched, for one byte of a large file.
 const LITTLE: u64 = 8 << 20;
 
-/// Makes each function a test of the buckets that copy parts.
-macro_rules! where_parts_are_copied {
-    ($($name:ident),+ $(,)?) => {
-        mod on_a_folder {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $name() {
-                    super::$name($crate::world::World::folder().await).await;
-                }
-            )+
-        }
-        mod on_s3 {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $name() {
-                    super::$name($crate::world::World::s3().await).await;
-                }
-            )+
-        }
-    };
-}
-
 where_parts_are_copied!(
     one_byte_of_a_large_file_that_is_not_here_is_one_part_sent_and_little_fetched,
     what_is_appended_to_a_large_file_is_all_that_is_sent,
