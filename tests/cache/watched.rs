@@ -82,23 +82,28 @@ fn what_is_stored_without_a_trace_before_an_edit_is_sent_with_it() {
     assert!(pushed(&rig) == with(&stores));
 }
 
-#[test]
-fn an_edit_of_a_watched_file_alone_is_sent_as_a_whole() {
-    let (rig, ino) = clean();
-    rig.cache().watch(ino).unwrap();
-    rig.write("large", 5, b"seen");
-    assert!(!has_unchanged(&rig, ino));
-}
-
-#[test]
-fn what_was_stored_without_a_trace_before_the_process_died_is_sent() {
-    let (mut rig, ino) = clean();
-    rig.write("large", 5, b"seen");
-    rig.cache().watch(ino).unwrap();
+/// Stores without a trace, dies, and pushes what the next process finds.
+fn is_found_again(mut rig: Rig) {
     store_without_a_trace(&rig, 15 << 20);
     rig.reopen();
     rig.pull();
     assert!(pushed(&rig) == with(&[(5, b"seen"), (15 << 20, b"unseen")]));
+}
+
+#[test]
+fn what_was_stored_after_an_edit_before_the_process_died_is_sent() {
+    let (rig, ino) = clean();
+    rig.write("large", 5, b"seen");
+    rig.cache().watch(ino).unwrap();
+    is_found_again(rig);
+}
+
+#[test]
+fn what_was_stored_beside_an_edit_before_the_process_died_is_sent() {
+    let (rig, ino) = clean();
+    rig.cache().watch(ino).unwrap();
+    rig.write("large", 5, b"seen");
+    is_found_again(rig);
 }
 
 #[test]
