@@ -62,6 +62,8 @@ pub(crate) struct Peer {
 
 /// The key of the bucket's lock.
 pub(crate) const LOCK: &str = ".datastore.lock";
+/// How long another machine's lock is waited for; one that was just used is kept for a moment.
+const LOCK_WAIT: Duration = Duration::from_secs(30);
 pub(crate) const FILE: NewNode = NewNode { mode: 0o644, uid: None, gid: None };
 const FOLDER: NewNode = NewNode { mode: 0o755, uid: None, gid: None };
 
@@ -98,7 +100,7 @@ impl Peer {
             root,
             LockName::of_bucket(options.namespace.map(|name| name.parse().unwrap()).as_ref()).key(),
             options.lock_clock,
-            (conditions, LockOptions { wait: options.timeout, ..LockOptions::default() }),
+            (conditions, LockOptions { wait: LOCK_WAIT, ..LockOptions::default() }),
             Some(folder.join("state/lock-nonce")),
         );
         let sync = SyncService::new(
