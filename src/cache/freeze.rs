@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path as FsPath;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::Cache;
@@ -20,6 +20,7 @@ use super::error::{CacheError, Result};
 use super::hydrate::{Hydrator, Piece};
 use super::ranges::RangeSet;
 use super::rows::{ContentRow, Ino, Stamp};
+use super::send_buffers::{SendBuffer, SendBuffers};
 use super::unchanged::SameAs;
 use crate::model::content_hash::ContentHash;
 
@@ -45,6 +46,7 @@ pub struct UploadSource {
     gaps: Vec<Range<u64>>,
     file: Arc<File>,
     path: std::path::PathBuf,
+    buffers: SendBuffers,
 }
 
 impl UploadSource {
@@ -54,9 +56,10 @@ impl UploadSource {
     }
 
     /// Reads a range of the file, zeros where it is absent; fails if it is not all there any more.
-    fn read(&self, range: &Range<u64>) -> Result<BytesMut> {
-        let mut bytes = BytesMut::zeroed((range.end - range.start) as usize);
-        self.file.read_exact_at(&mut bytes, range.start).map_err(CacheError::io("Reading", &self.path))?;
+    fn read(&self, range: &Range<u64>) -> Result<SendBuffer> {
+        let mut bytes = self.buffers.take((range.end - range.start) as usize);
+        let read = self.file.read_exact_at(bytes.as_mut(), range.start);
+        read.map_err(CacheError::io("Reading", &self.path))?;
         Ok(bytes)
     }
 
@@ -81,7 +84,7 @@ impl Hydrator {
                 return Err(CacheError::NotFound(format!("bytes of inode {}", source.ino)));
             };
             let at = (gap.start - range.start) as usize;
-            bytes[at..at + body.len()].copy_from_slice(&body);
+            bytes.as_mut()[at..at + body.len()].copy_from_slice(&body);
         }
         Ok(bytes.freeze())
     }
@@ -139,8 +142,9 @@ impl Cache {
             }
             state.file(content.path())?
         };
-        let mut bytes = BytesMut::zeroed((range.end - range.start) as usize);
-        file.read_exact_at(&mut bytes, range.start).map_err(CacheError::io("Reading", content.path()))?;
+        let mut bytes = self.send_buffers.take((range.end - range.start) as usize);
+        let read = file.read_exact_at(bytes.as_mut(), range.start);
+        read.map_err(CacheError::io("Reading", content.path()))?;
         Ok(bytes.freeze())
     }
 
@@ -168,7 +172,8 @@ impl Cache {
         let stamp = self.stamp_with(ino, &content)?;
         let (gaps, same) = (state.missing(0..state.len), self.same_as(ino, &state));
         let (len, sent, path) = (state.len, state.sent.clone(), content.path().to_owned());
-        Ok(UploadSource { stamp, len, same, sent, ino, gaps, file, path })
+        let buffers = self.send_buffers.clone();
+        Ok(UploadSource { stamp, len, same, sent, ino, gaps, file, path, buffers })
     }
 
     /// Returns a private copy of a file's content at this moment; it is gone when dropped.
@@ -185,7 +190,8 @@ impl Cache {
         drop(state);
         std::fs::remove_file(&path).map_err(failed)?;
         let sent = RangeSet::default();
-        Ok(UploadSource { stamp, len, same, sent, ino, gaps, file, path })
+        let buffers = self.send_buffers.clone();
+        Ok(UploadSource { stamp, len, same, sent, ino, gaps, file, path, buffers })
     }
 
     /// Returns how many bytes of a file are absent.

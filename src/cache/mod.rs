@@ -62,6 +62,7 @@ pub mod recover;
 mod refused;
 pub mod rename;
 pub mod rows;
+mod send_buffers;
 mod sequence;
 pub mod set_aside;
 pub mod shadow;
@@ -174,6 +175,7 @@ pub struct Cache {
     missing: missing::Missing,
     watches: watched::Watches,
     loans: lent::Loans,
+    send_buffers: send_buffers::SendBuffers,
     read_only: Mutex<Option<String>>,
     frozen: AtomicBool,
     /// Whether files are opened without a count: they may be open until they are forgotten.

@@ -86,6 +86,7 @@ impl Cache {
             missing: super::missing::Missing::default(),
             watches: super::watched::Watches::default(),
             loans: super::lent::Loans::default(),
+            send_buffers: super::send_buffers::SendBuffers::default(),
             read_only: Mutex::new(None),
             frozen: AtomicBool::new(false),
             opens_untold: AtomicBool::new(false),

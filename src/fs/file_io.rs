@@ -73,11 +73,14 @@ impl Front {
         register: Register<'_>,
     ) -> Result<Opened> {
         let access = access_of(flags);
-        let opened = match self.borrow(ino, access, register)? {
+        let mut opened = match self.borrow(ino, access, register)? {
             Loan::Lent(id) => lent(access, id),
             Loan::None => unlent(access),
             Loan::Failed => unkept(access),
         };
+        if self.is_closed_untold(flags) {
+            opened.flags |= FopenFlags::FOPEN_NOFLUSH;
+        }
         if flags.0 & libc::O_TRUNC != 0 {
             let empty = SetAttr { size: Some(0), ..SetAttr::default() };
             if let Err(failed) = self.set_attr(ino, empty, caller) {
@@ -86,6 +89,12 @@ impl Front {
             }
         }
         Ok(opened)
+    }
+
+    /// Returns whether the kernel need not report each close: nothing waits for it, and as nothing
+    /// can be mapped for writing the kernel has nothing to hand over.
+    fn is_closed_untold(&self, flags: OpenFlags) -> bool {
+        flags.acc_mode() == OpenAccMode::O_WRONLY && !self.close_waits(WRITES)
     }
 
     /// Makes a file and opens it.
@@ -176,7 +185,7 @@ fn access_of(flags: OpenFlags) -> Access {
     }
 }
 
-/// The kernel keeps its pages over opens (we say when they are wrong) and does not report the
+/// The kernel keeps its pages over opens (we say when they are wrong) and does not report each
 /// close of a file that cannot have been changed.
 fn unlent(access: Access) -> Opened {
     let (handle, flags) = match access {

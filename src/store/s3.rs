@@ -42,6 +42,8 @@ pub struct S3Store {
     pub(super) client: Client,
     pub(super) bucket: String,
     pub(super) patience: Patience,
+    /// Whether the bytes of parts are signed.
+    pub(super) signs_parts: bool,
     profile: Option<String>,
 }
 
@@ -60,6 +62,7 @@ impl S3Store {
             client: options.client().await,
             bucket: bucket.to_owned(),
             patience: Patience::new(clock, options.silence()),
+            signs_parts: options.signs_parts().await,
             profile: options.profile_in_use(),
         })
     }

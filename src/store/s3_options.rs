@@ -41,6 +41,27 @@ pub struct S3Options {
     pub keys: Option<StaticKeys>,
     /// How long the server may be silent before a request, its repetitions included, fails.
     pub timeout: Duration,
+    /// Whether the bytes of a part are signed.
+    pub signed_parts: SignedParts,
+}
+
+/// Whether the bytes of a part are signed, which takes a hash of all of them beside the checksum
+/// that the server compares. What is small is always signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SignedParts {
+    /// Where nothing else keeps others from changing them on their way: without TLS.
+    #[default]
+    WithoutTls,
+    /// Not at all.
+    Never,
+}
+
+impl SignedParts {
+    /// Returns whether they are signed on their way to this server; `None`: AWS.
+    fn at(self, endpoint: Option<&str>) -> bool {
+        let in_the_open = |url: &str| !url.trim_start().to_ascii_lowercase().starts_with("https:");
+        self == Self::WithoutTls && endpoint.is_some_and(in_the_open)
+    }
 }
 
 /// A pair of keys.
@@ -69,6 +90,7 @@ impl Default for S3Options {
             no_sign_request: false,
             keys: None,
             timeout: Duration::from_secs(60),
+            signed_parts: SignedParts::default(),
         }
     }
 }
@@ -83,6 +105,7 @@ impl From<&Access> for S3Options {
             no_sign_request: access.no_sign_request,
             keys: None,
             timeout: access.timeout,
+            signed_parts: SignedParts::default(),
         }
     }
 }
@@ -102,7 +125,7 @@ impl S3Options {
     /// Returns a client, ready to send; sends nothing to the bucket.
     pub(super) async fn client(&self) -> Client {
         let shared = self.loader().load().await;
-        let path_style = self.force_path_style || has_endpoint(&shared);
+        let path_style = self.force_path_style || endpoint_of(&shared).is_some();
         let mut config = Builder::from(&shared)
             .retry_config(RetryConfig::disabled())
             .timeout_config(self.timeouts())
@@ -116,6 +139,11 @@ impl S3Options {
         Client::from_conf(config.build())
     }
 
+    /// Returns whether the bytes of parts are signed. Sends no request.
+    pub(super) async fn signs_parts(&self) -> bool {
+        self.signed_parts.at(self.endpoint().await.as_deref())
+    }
+
     /// Returns the server that requests go to, if it is not AWS: as given, or as the
     /// environment or the profile says. Sends no request.
     pub async fn endpoint(&self) -> Option<String> {
@@ -124,7 +152,7 @@ impl S3Options {
             return Some(known);
         }
         let offline = self.loader().region(Region::new(FALLBACK_REGION)).no_credentials();
-        offline.load().await.endpoint_url().map(str::to_owned)
+        endpoint_of(&offline.load().await)
     }
 
     fn loader(&self) -> ConfigLoader {
@@ -174,12 +202,12 @@ impl S3Options {
     }
 }
 
-/// Returns whether an endpoint was given on the command line, in the environment or in the
-/// profile, for S3 alone or for all services.
-fn has_endpoint(shared: &SdkConfig) -> bool {
+/// Returns the endpoint that was given on the command line, in the environment or in the profile,
+/// for S3 alone or for all services.
+fn endpoint_of(shared: &SdkConfig) -> Option<String> {
     let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url");
     let of_s3 = key.build().ok().and_then(|key| shared.service_config()?.load_config(key));
-    shared.endpoint_url().is_some() || of_s3.is_some_and(|url| !url.is_empty())
+    of_s3.filter(|url| !url.is_empty()).or_else(|| shared.endpoint_url().map(str::to_owned))
 }
 
 #[cfg(test)]
@@ -192,5 +220,15 @@ mod tests {
         let options = S3Options { keys: Some(keys), ..S3Options::default() };
         let shown = format!("{options:?}");
         assert!(shown.contains("AKID") && !shown.contains("hush"), "{shown}");
+    }
+
+    #[test]
+    fn parts_are_signed_where_others_could_change_them_on_their_way() {
+        let is_signed = |endpoint| SignedParts::WithoutTls.at(endpoint);
+        assert!(!is_signed(None), "AWS is reached by TLS");
+        assert!(!is_signed(Some("https://minio.example:9000")));
+        assert!(!is_signed(Some("HTTPS://minio.example")));
+        assert!(is_signed(Some("http://minio.example:9000")));
+        assert!(!SignedParts::Never.at(Some("http://minio.example:9000")));
     }
 }

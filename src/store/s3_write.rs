@@ -82,6 +82,7 @@ impl S3Store {
             .body(ByteStream::from(body.clone()))
             .customize()
             .interceptor(CountedUpload::new(&body, &progress));
+        let request = if self.signs_parts { request } else { request.disable_payload_signing() };
         let answer = self.patience.watch(&progress, request.send()).await.map_err(|s| asked.unanswered(s))?;
         let answer = answer.map_err(|error| asked.failed(error))?;
         let etag = answer.e_tag().ok_or_else(|| asked.corrupt("the answer has no ETag"))?;

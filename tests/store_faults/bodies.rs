@@ -6,6 +6,7 @@ use super::*;
 use bayou_test_server::{Action, Fault, Gate, Op, Refusal};
 
 const MIB: usize = 1024 * 1024;
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn a_body_that_breaks_off_is_resumed_where_it_broke() {
@@ -99,6 +100,25 @@ async fn an_upload_that_breaks_off_is_sent_again() {
     put(&stage, pattern(4 * MIB)).await;
     assert!(stage.server.object("bucket", "a").unwrap().body == pattern(4 * MIB));
     assert_eq!(stage.server.count(Op::PutObject), 3);
+}
+
+#[tokio::test]
+async fn a_part_that_arrives_wrong_is_refused_by_its_checksum_also_where_it_is_not_signed() {
+    for signed_parts in [SignedParts::WithoutTls, SignedParts::Never] {
+        let server = S3Server::start(Options::default());
+        let store = connect_by(&S3Options { signed_parts, ..options(&server, TIMEOUT) }).await;
+        let how = when(Condition::Always);
+        let upload = store.begin_upload(&key("a"), 9, &how).await.unwrap();
+        let fault = server.fault(Fault::on(Op::UploadPart, Action::CorruptUpload(5)).first(1));
+        store.upload_part(&key("a"), &upload, 1, Bytes::from("the bytes")).await.unwrap_err();
+        assert_eq!(fault.fired(), 1);
+        let part = store.upload_part(&key("a"), &upload, 1, Bytes::from("the bytes")).await.unwrap();
+        store.complete_upload(&key("a"), &upload, &[part], &how).await.unwrap();
+        assert_eq!(server.object("bucket", "a").unwrap().body, "the bytes");
+        let parts = server.requests().into_iter().filter(|one| one.op == Op::UploadPart);
+        let signed: Vec<bool> = parts.map(|one| one.body_is_signed).collect();
+        assert_eq!(signed, [signed_parts == SignedParts::WithoutTls; 2]);
+    }
 }
 
 /// Takes what arrives, until it has `most` bytes.

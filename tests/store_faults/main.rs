@@ -20,7 +20,7 @@ use bayou::model::key::ObjectKey;
 use bayou::os::clock::SystemClock;
 use bayou::store::retry::{RetryPolicy, RetryingStore};
 use bayou::store::s3::S3Store;
-use bayou::store::s3_options::{S3Options, StaticKeys};
+use bayou::store::s3_options::{S3Options, SignedParts, StaticKeys};
 use bayou::store::{Condition, ErrorKind, ObjectStore, PutOptions, Result, SharedStore};
 use bayou_test_server::{Options, S3Server};
 use bytes::Bytes;

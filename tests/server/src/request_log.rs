@@ -30,6 +30,8 @@ pub struct Recorded {
     pub if_match: Option<String>,
     /// The `If-None-Match` header.
     pub if_none_match: Option<String>,
+    /// Whether its body is covered by its signature (S3).
+    pub body_is_signed: bool,
     /// The access key that signed it (S3).
     pub access_key: Option<String>,
     /// The token behind `Bearer` in its `Authorization` (GCS).
@@ -123,6 +125,8 @@ pub(crate) fn describe<B>(request: &Request<B>, target: &Target) -> Recorded {
         range: text(headers, header::RANGE.as_str()),
         if_match: text(headers, header::IF_MATCH.as_str()),
         if_none_match: text(headers, header::IF_NONE_MATCH.as_str()),
+        body_is_signed: text(headers, "x-amz-content-sha256")
+            .is_some_and(|hash| !hash.starts_with("UNSIGNED")),
         access_key: signer(headers),
         bearer: None,
         if_generation_match: None,

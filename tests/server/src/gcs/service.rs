@@ -222,6 +222,7 @@ fn recorded(target: &Target, headers: &HeaderMap) -> Recorded {
         range: None,
         if_match: None,
         if_none_match: None,
+        body_is_signed: false,
         access_key: None,
         bearer: bearer(headers),
         if_generation_match: None,
