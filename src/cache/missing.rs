@@ -3,7 +3,7 @@
 //! That may be a writer who is about to put or to unname the object, or a server that lags. Only
 //! what is missing for a while is worth another look; nothing is remembered beyond the process.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -13,7 +13,7 @@ use super::rows::{Path, Remote};
 
 /// What is missing: since when, and what the index said of it.
 #[derive(Debug, Default)]
-pub(super) struct Missing(Mutex<HashMap<Path, (Instant, Remote)>>);
+pub(super) struct Missing(Mutex<BTreeMap<Path, (Instant, Remote)>>);
 
 impl Cache {
     /// Notes that a key's object is missing although the index names it so.

@@ -5,7 +5,7 @@
 //! is gone. What is still there after a while is named by the index again, as what it is: all
 //! mounts show what the bucket holds.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -25,9 +25,9 @@ const PARALLEL_HEADS: usize = 32;
 #[derive(Default)]
 pub(super) struct Lingering {
     /// Names that the index lost: since when, and as which version they were first seen.
-    names: Mutex<HashMap<Path, (Instant, Version)>>,
+    names: Mutex<BTreeMap<Path, (Instant, Version)>>,
     /// Objects that a removal here left, because they were not what was removed: since when.
-    left: Mutex<HashMap<Path, Instant>>,
+    left: Mutex<BTreeMap<Path, Instant>>,
 }
 
 impl Lingering {
@@ -127,7 +127,7 @@ impl SyncService {
         let now = self.clock.instant();
         let due: Vec<Path> = {
             let mut left = self.lingering.left.lock();
-            left.extract_if(|_, since| now.saturating_duration_since(*since) >= LINGER)
+            left.extract_if(.., |_, since| now.saturating_duration_since(*since) >= LINGER)
                 .map(|(path, _)| path)
                 .collect()
         };

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bayou::cache::file::Access;
+use bayou::sync::SyncError;
+use bayou::sync::guarded::Round;
 
 use super::peer::{Peer, PeerOptions};
-use super::world::World;
+use super::world::{INDEX, World};
 
 on_both_stores!(
     two_machines_that_commit_at_once_lose_no_entry,
@@ -279,4 +281,24 @@ async fn a_folder_of_removed_files_is_gone_for_everybody(world: World) {
     other.pull().await;
     assert_eq!(other.tree(), [""; 0]);
     assert!(other.push().await.settled && peer.push().await.settled);
+}
+
+/// Shows crash-9.
+#[tokio::test]
+async fn after_a_panic_all_of_the_index_is_taken_over_anew() {
+    let world = World::s3().await;
+    let peer = world.peer().await;
+    peer.write("f", "1");
+    peer.push().await;
+    peer.pull().await;
+    peer.forget_requests();
+    peer.pull().await;
+    let read = format!("get {INDEX}");
+    assert!(!peer.requests().contains(&read), "it is known");
+    let work = async { panic!("a test asked for it") };
+    let panicked = peer.sync.guarded::<()>(Round::Refresh, work).await;
+    assert!(matches!(panicked, Err(SyncError::Panicked { .. })), "{panicked:?}");
+    assert_eq!(peer.cache.applied_fingerprint(), None);
+    peer.pull().await;
+    assert!(peer.requests().contains(&read));
 }

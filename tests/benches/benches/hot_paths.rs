@@ -49,7 +49,7 @@ fn index(criterion: &mut Criterion) {
 }
 
 fn inodes(criterion: &mut Criterion) {
-    let machine = Machine::with_files(size(20_000, 30), 0);
+    let machine = Machine::with_files(size(10_000, 30), 0);
     let numbers = AtomicUsize::new(0);
     let next = || numbers.fetch_add(7919, Ordering::Relaxed);
     let mut group = criterion.benchmark_group("inodes");
