@@ -17,8 +17,8 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::{
-    Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions,
-    Result, StoreError, UploadId, UploadedPart, Version,
+    Abilities, Component, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PartSource,
+    PutOptions, Result, StoreError, UploadId, UploadedPart, Version,
 };
 use crate::model::key::{MAX_KEY_BYTES, ObjectKey};
 
@@ -45,6 +45,7 @@ const ABILITIES: Abilities = Abilities {
     parts_in_order: false,
     begins_early: true,
     copies_parts: true,
+    most_components: 0,
     write_interval: std::time::Duration::ZERO,
 };
 
@@ -242,6 +243,17 @@ impl ObjectStore for FolderStore {
             draft.commit(&options)
         };
         self.run("copy", to, work).await
+    }
+
+    async fn compose(
+        &self,
+        components: &[Component],
+        to: &ObjectKey,
+        options: &PutOptions,
+    ) -> Result<Version> {
+        let _ = (components, options);
+        Err(StoreError::new(ErrorKind::Unsupported, "compose", to)
+            .detail("a folder puts files together in parts only"))
     }
 
     fn list(&self, prefix: &str, start_after: Option<&ObjectKey>) -> BoxStream<'_, Result<Vec<Listed>>> {

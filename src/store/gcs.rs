@@ -23,8 +23,8 @@ use super::gcs_session::Sessions;
 use super::pace::Pace;
 use super::patience::Patience;
 use super::{
-    Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions,
-    Result, StoreError, Taker, UploadId, UploadedPart, Version,
+    Abilities, Component, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PartSource,
+    PutOptions, Result, StoreError, Taker, UploadId, UploadedPart, Version,
 };
 use crate::model::key::ObjectKey;
 use crate::os::clock::SharedClock;
@@ -34,6 +34,9 @@ const LARGEST: u64 = 5 << 40;
 
 /// How many bytes the name of an object has at most.
 const LONGEST_NAME: usize = 1024;
+
+/// How many objects one request puts together.
+const MOST_COMPONENTS: usize = 32;
 
 /// A bucket on Google Cloud Storage.
 #[derive(Debug)]
@@ -227,6 +230,15 @@ impl ObjectStore for GcsStore {
         self.rewrite_object(from, from_version, to, options).await
     }
 
+    async fn compose(
+        &self,
+        components: &[Component],
+        to: &ObjectKey,
+        options: &PutOptions,
+    ) -> Result<Version> {
+        self.compose_object(components, to, options).await
+    }
+
     fn list(&self, prefix: &str, start_after: Option<&ObjectKey>) -> BoxStream<'_, Result<Vec<Listed>>> {
         self.list_objects(prefix, start_after)
     }
@@ -240,6 +252,7 @@ impl ObjectStore for GcsStore {
             parts_in_order: true,
             begins_early: false,
             copies_parts: false,
+            most_components: MOST_COMPONENTS,
             write_interval: self.pace.interval(),
         }
     }

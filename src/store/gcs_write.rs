@@ -7,13 +7,14 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use google_cloud_storage::model::Object;
+use google_cloud_storage::model::compose_object_request::SourceObject;
 use google_cloud_storage::streaming_source::{Seek, SizeHint, StreamingSource};
 
 use super::gcs::{GcsStore, generation, must_match};
 use super::gcs_name::name_of;
 use super::meta_text::encode_meta;
 use super::patience::Progress;
-use super::{Condition, ErrorKind, PutOptions, Result, StoreError, Version};
+use super::{Component, Condition, ErrorKind, PutOptions, Result, StoreError, Version};
 use crate::model::key::ObjectKey;
 
 /// What swamp writes, too.
@@ -110,6 +111,39 @@ impl GcsStore {
                 Ok(answer) => token = answer.rewrite_token,
                 Err(refused) => return Err(self.which_side(from, from_version, options, refused).await?),
             }
+        }
+    }
+
+    pub(super) async fn compose_object(
+        &self,
+        components: &[Component],
+        to: &ObjectKey,
+        options: &PutOptions,
+    ) -> Result<Version> {
+        let _turn = self.pace.turn(to.as_str()).await;
+        let asked = self.asked("compose", to.as_str(), &options.condition);
+        let described = Object::new()
+            .set_bucket(&self.bucket)
+            .set_name(self.name(&asked, to)?)
+            .set_content_type(CONTENT_TYPE)
+            .set_metadata(encode_meta(options));
+        // A generation that is not there is said to be absent, so a refused condition is the target's.
+        let source = |component: &Component| {
+            let (name, generation) = (name_of(component.key.as_str()), generation(&component.version));
+            SourceObject::new().set_name(name).set_generation(generation)
+        };
+        let request = self
+            .clients
+            .control
+            .compose_object()
+            .set_destination(described)
+            .set_source_objects(components.iter().map(source))
+            .set_or_clear_if_generation_match(must_match(&options.condition));
+        let patience = self.patience.while_the_server_works();
+        let answer = patience.wait(request.send()).await.map_err(|s| asked.unanswered(s))?;
+        match answer {
+            Ok(object) => self.written(&asked, &object),
+            Err(error) => Err(self.failed(&asked, error)),
         }
     }
 

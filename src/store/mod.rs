@@ -16,6 +16,7 @@ use futures::stream::BoxStream;
 
 use crate::model::key::ObjectKey;
 
+pub mod abilities;
 pub mod access;
 #[cfg(any(feature = "s3", feature = "gcs"))]
 mod body;
@@ -80,6 +81,7 @@ mod s3_upload_body;
 mod s3_write;
 pub mod url;
 
+pub use abilities::Abilities;
 pub use error::{ErrorKind, StoreError};
 
 pub use crate::model::version::Version;
@@ -249,25 +251,13 @@ pub struct PartSource {
     pub range: Range<u64>,
 }
 
-/// What a backend can do, as it declares (what it really does is probed, see `probe`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Abilities {
-    /// Smallest size of a part but the last, in bytes.
-    pub min_part_bytes: u64,
-    /// Largest number of parts.
-    pub max_parts: u32,
-    /// Largest object that one `put` or `copy` may write, in bytes.
-    pub max_put_bytes: u64,
-    /// Whether the version of an object shows that it was uploaded in parts (S3: `…-1`).
-    pub parts_show: bool,
-    /// Whether parts must come in their order: each waits until the one before it was taken.
-    pub parts_in_order: bool,
-    /// Whether an upload may begin, and be worth its while, before it is known how long it gets.
-    pub begins_early: bool,
-    /// Whether a part can be made of an object's bytes ([`ObjectStore::copy_part`]).
-    pub copies_parts: bool,
-    /// The least time between two writes of one object that the service allows.
-    pub write_interval: Duration,
+/// One version of an object, all of which becomes a piece of another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Component {
+    /// The object's key.
+    pub key: ObjectKey,
+    /// Its version.
+    pub version: Version,
 }
 
 /// A bucket, or a folder used as one.
@@ -368,6 +358,22 @@ pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
         to: &ObjectKey,
         options: &PutOptions,
     ) -> Result<Version>;
+
+    /// Makes an object of others, one after the other; none of their bytes passes through here, and
+    /// they stay. The new object carries the metadata in `options`; it may replace one of them.
+    ///
+    /// Fails with `NotFound` for a component that is not this version, with `Exists` or `Changed` for
+    /// the target, and with `Unsupported` for more than [`Abilities::most_components`].
+    async fn compose(
+        &self,
+        components: &[Component],
+        to: &ObjectKey,
+        options: &PutOptions,
+    ) -> Result<Version> {
+        let _ = (components, options);
+        Err(StoreError::new(ErrorKind::Unsupported, "compose", to)
+            .detail("objects are not put together here"))
+    }
 
     /// Returns all objects whose key begins with `prefix`, ordered by the bytes of the name that
     /// the bucket has for them, in pages: that is the key, but for the few keys that a service

@@ -11,8 +11,8 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 
 use super::{
-    Abilities, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions, Result,
-    SharedStore, StoreError, Taker, UploadId, UploadedPart, Version,
+    Abilities, Component, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions,
+    Result, SharedStore, StoreError, Taker, UploadId, UploadedPart, Version,
 };
 use crate::model::key::ObjectKey;
 
@@ -139,6 +139,18 @@ impl ObjectStore for Prefixed {
         options: &PutOptions,
     ) -> Result<Version> {
         let version = self.inner.copy(&self.full(from), from_version, &self.full(to), options).await;
+        version.map_err(|e| self.without_prefix(e))
+    }
+
+    async fn compose(
+        &self,
+        components: &[Component],
+        to: &ObjectKey,
+        options: &PutOptions,
+    ) -> Result<Version> {
+        let full = |one: &Component| Component { key: self.full(&one.key), version: one.version.clone() };
+        let components: Vec<_> = components.iter().map(full).collect();
+        let version = self.inner.compose(&components, &self.full(to), options).await;
         version.map_err(|e| self.without_prefix(e))
     }
 

@@ -14,8 +14,8 @@ use futures::stream::BoxStream;
 use parking_lot::Mutex;
 
 use super::{
-    Abilities, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions, Result,
-    SharedStore, Taker, UploadId, UploadedPart, Version,
+    Abilities, Component, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions,
+    Result, SharedStore, Taker, UploadId, UploadedPart, Version,
 };
 use crate::model::key::ObjectKey;
 
@@ -180,6 +180,16 @@ impl ObjectStore for RecordingStore {
     ) -> Result<Version> {
         self.note("copy", to, options.condition.clone());
         self.inner.copy(from, from_version, to, options).await
+    }
+
+    async fn compose(
+        &self,
+        components: &[Component],
+        to: &ObjectKey,
+        options: &PutOptions,
+    ) -> Result<Version> {
+        self.note("compose", to, options.condition.clone());
+        self.inner.compose(components, to, options).await
     }
 
     fn list(&self, prefix: &str, start_after: Option<&ObjectKey>) -> BoxStream<'_, Result<Vec<Listed>>> {

@@ -17,8 +17,8 @@ use futures::stream::{self, BoxStream, StreamExt};
 
 use super::held::{Held, PROGRESS_BYTES};
 use super::{
-    Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions,
-    Result, SharedStore, StoreError, Taker, UploadId, UploadedPart, Version,
+    Abilities, Component, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PartSource,
+    PutOptions, Result, SharedStore, StoreError, Taker, UploadId, UploadedPart, Version,
 };
 use crate::model::key::ObjectKey;
 use crate::os::clock::SharedClock;
@@ -301,6 +301,18 @@ impl ObjectStore for RetryingStore {
         options: &PutOptions,
     ) -> Result<Version> {
         match self.persist(|| self.inner.copy(from, from_version, to, options)).await {
+            (Err(refused), true) if may_be_our_own(&refused) => self.recognise(to, options, refused).await,
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn compose(
+        &self,
+        components: &[Component],
+        to: &ObjectKey,
+        options: &PutOptions,
+    ) -> Result<Version> {
+        match self.persist(|| self.inner.compose(components, to, options)).await {
             (Err(refused), true) if may_be_our_own(&refused) => self.recognise(to, options, refused).await,
             (outcome, _) => outcome,
         }

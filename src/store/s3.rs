@@ -16,8 +16,8 @@ use super::patience::Patience;
 use super::s3_error::Asked;
 use super::s3_options::S3Options;
 use super::{
-    Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions,
-    Result, StoreError, Taker, UploadId, UploadedPart, Version,
+    Abilities, Component, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PartSource,
+    PutOptions, Result, StoreError, Taker, UploadId, UploadedPart, Version,
 };
 use crate::model::key::ObjectKey;
 use crate::os::clock::SharedClock;
@@ -33,6 +33,7 @@ const ABILITIES: Abilities = Abilities {
     parts_in_order: false,
     begins_early: true,
     copies_parts: true,
+    most_components: 0,
     write_interval: Duration::ZERO,
 };
 
@@ -159,6 +160,17 @@ impl ObjectStore for S3Store {
         options: &PutOptions,
     ) -> Result<Version> {
         self.copy_object(from, from_version, to, options).await
+    }
+
+    async fn compose(
+        &self,
+        components: &[Component],
+        to: &ObjectKey,
+        options: &PutOptions,
+    ) -> Result<Version> {
+        let _ = (components, options);
+        Err(StoreError::new(ErrorKind::Unsupported, "compose", to)
+            .detail("S3 puts objects together in parts only"))
     }
 
     fn list(&self, prefix: &str, start_after: Option<&ObjectKey>) -> BoxStream<'_, Result<Vec<Listed>>> {

@@ -16,6 +16,7 @@ use crate::os::clock::SharedClock;
 use crate::store::probe::Conditions;
 use crate::store::{SharedStore, Version};
 
+mod appends;
 pub mod capabilities;
 pub mod commit;
 pub mod conflict;

@@ -57,8 +57,12 @@ impl SyncService {
     }
 
     fn may_copy_parts(&self) -> bool {
-        let useless = *self.part_copies.0.lock() == Finding::Useless;
-        self.store.abilities().copies_parts && self.conditions().copy && !useless
+        self.store.abilities().copies_parts && self.conditions().copy && !self.copies_are_useless()
+    }
+
+    /// Returns whether the bucket does not put files together of what it has.
+    pub(super) fn copies_are_useless(&self) -> bool {
+        *self.part_copies.0.lock() == Finding::Useless
     }
 
     /// Returns the parts that a file is to be uploaded in.

@@ -234,6 +234,9 @@ impl SyncService {
         let ino = state.name.ino;
         let what = || format!("Completing {}", state.path);
         loop {
+            if let Some(sent) = self.send_append(state, &condition).await? {
+                return Ok(sent);
+            }
             let in_parts = self.is_sent_past_cache(ino).map_err(SyncError::cache(what()))?
                 || self.is_sent_as_edit(state).map_err(SyncError::cache(what()))?;
             let sent = match in_parts {

@@ -27,7 +27,7 @@ use crate::os::crash_point::{Step, reached};
 use crate::store::{Condition, ErrorKind, PutOptions, UploadId, UploadedPart};
 
 /// How often a large file that changes while it is uploaded is sent again.
-const MOST_SENDS: usize = 3;
+pub(super) const MOST_SENDS: usize = 3;
 /// How many parts of one upload are under way at once.
 pub(super) const PARALLEL_PARTS: usize = 8;
 
@@ -190,7 +190,7 @@ impl SyncService {
     }
 
     /// Returns the hash of a file of which nothing needs to be fetched for it.
-    async fn hash_if_here(&self, source: &UploadSource) -> Option<ContentHash> {
+    pub(super) async fn hash_if_here(&self, source: &UploadSource) -> Option<ContentHash> {
         match source.absent_bytes(&(0..source.len)) {
             0 => self.hydrator.hash_source(source).await.ok(),
             _ => None,

@@ -1,7 +1,9 @@
 //! Copies on the server.
 
 use super::{Candidate, body_of, key, kind, pattern, put};
-use bayou::store::{Condition, ErrorKind, PartSource, PutOptions, Result, SharedStore, UploadId, Version};
+use bayou::store::{
+    Component, Condition, ErrorKind, PartSource, PutOptions, Result, SharedStore, UploadId, Version,
+};
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -136,4 +138,40 @@ pub(crate) async fn a_part_is_copied_of_the_version_that_was_meant_or_not_at_all
     store.complete_upload(&key("to"), &upload, &[part], &options).await.unwrap();
     assert_eq!(body_of(store, "to").await, Bytes::from_static(b"two"));
     assert!(kind(copy("from", &current, &upload).await).is_some(), "that upload is over");
+}
+
+pub(crate) async fn objects_are_put_together_in_their_order_or_not_at_all(candidate: &Candidate) {
+    let store = &candidate.store;
+    let (one, two) = (put(store, "one", "first, ").await, put(store, "two", "second").await);
+    let compose = async |parts: [(&str, &Version); 2], to: &str, options: &PutOptions| {
+        let parts = parts.map(|(name, version)| Component { key: key(name), version: version.clone() });
+        store.compose(&parts, &key(to), options).await
+    };
+    let mut options = PutOptions::when(Condition::IfAbsent);
+    options.meta.insert("note".to_owned(), "größer".to_owned());
+    let composed = compose([("one", &one), ("two", &two)], "to/both", &options).await;
+    if store.abilities().most_components == 0 {
+        assert_eq!(kind(composed), Some(ErrorKind::Unsupported));
+        return;
+    }
+    assert_eq!(body_of(store, "to/both").await, "first, second");
+    let meta = store.head(&key("to/both")).await.unwrap().unwrap();
+    assert_eq!((&meta.version, &*meta.user["note"]), (&composed.unwrap(), "größer"));
+    assert!(meta.carries(&options.nonce));
+    // It may replace one of them, and the other stays.
+    let grown = PutOptions::when(Condition::IfVersion(one.clone()));
+    let longer = compose([("one", &one), ("two", &two)], "one", &grown).await.unwrap();
+    assert_eq!(body_of(store, "one").await, "first, second");
+    assert_eq!(body_of(store, "two").await, "second");
+    let refused = [
+        (Condition::IfAbsent, "one", &longer, ErrorKind::Exists),
+        (Condition::IfVersion(one.clone()), "one", &longer, ErrorKind::Changed),
+        (Condition::Always, "one", &one, ErrorKind::NotFound),
+        (Condition::Always, "not there", &longer, ErrorKind::NotFound),
+    ];
+    for (condition, name, version, expected) in refused {
+        let outcome = compose([(name, version), ("two", &two)], "one", &PutOptions::when(condition)).await;
+        assert_eq!(kind(outcome), Some(expected), "{name} {version}");
+    }
+    assert_eq!(body_of(store, "one").await, "first, second");
 }

@@ -126,6 +126,7 @@ macro_rules! with_the_questions {
             copies::the_condition_of_a_copy_is_that_of_its_target,
             copies::a_copied_part_has_the_bytes_of_its_range,
             copies::a_part_is_copied_of_the_version_that_was_meant_or_not_at_all,
+            copies::objects_are_put_together_in_their_order_or_not_at_all,
             listing::a_listing_has_every_key_once_in_order_from_any_start
         }
     };

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bayou::model::key::ObjectKey;
 use bayou::store::{
-    Abilities, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions, Result,
-    SharedStore, Taker, UploadId, UploadedPart, Version,
+    Abilities, Component, Condition, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions,
+    Result, SharedStore, Taker, UploadId, UploadedPart, Version,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -128,6 +128,16 @@ impl ObjectStore for PacedStore {
     ) -> Result<Version> {
         let _passed = self.pace.pass().await;
         self.inner.copy(from, from_version, to, options).await
+    }
+
+    async fn compose(
+        &self,
+        components: &[Component],
+        to: &ObjectKey,
+        options: &PutOptions,
+    ) -> Result<Version> {
+        let _passed = self.pace.pass().await;
+        self.inner.compose(components, to, options).await
     }
 
     fn list(&self, prefix: &str, start_after: Option<&ObjectKey>) -> BoxStream<'_, Result<Vec<Listed>>> {

@@ -28,12 +28,12 @@ where_parts_are_copied!(
     of_an_object_that_was_replaced_nothing_is_copied,
 );
 
-fn pattern(len: usize) -> Vec<u8> {
+pub(super) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at ^ (at >> 7) ^ (at >> 15)) as u8).collect()
 }
 
 /// Brings a large file into the bucket; returns a machine that has none of it, and its bytes.
-async fn with_large(world: &World, len: usize) -> (Peer, Vec<u8>) {
+pub(super) async fn with_large(world: &World, len: usize) -> (Peer, Vec<u8>) {
     let bytes = pattern(len);
     let writer = world.peer().await;
     writer.write("large", &bytes);
@@ -42,14 +42,14 @@ async fn with_large(world: &World, len: usize) -> (Peer, Vec<u8>) {
 }
 
 /// What a push costs.
-struct Cost {
-    sent: u64,
-    fetched: u64,
-    copied: usize,
-    parts: usize,
+pub(super) struct Cost {
+    pub(super) sent: u64,
+    pub(super) fetched: u64,
+    pub(super) copied: usize,
+    pub(super) parts: usize,
 }
 
-async fn cost_of_push(peer: &Peer) -> Cost {
+pub(super) async fn cost_of_push(peer: &Peer) -> Cost {
     peer.forget_requests();
     let report = peer.push().await;
     assert!(report.settled);
@@ -65,7 +65,7 @@ async fn cost_of_push(peer: &Peer) -> Cost {
 }
 
 /// The bucket, this machine and a new one have the same bytes.
-async fn check(world: &World, peer: &Peer, name: &str, expected: &[u8]) {
+pub(super) async fn check(world: &World, peer: &Peer, name: &str, expected: &[u8]) {
     assert!(world.object(name).await.unwrap() == expected, "the object");
     assert!(peer.read(name).await == expected, "this machine");
     assert!(world.peer().await.read(name).await == expected, "a new machine");

@@ -11,6 +11,7 @@ mod peer;
 #[path = "../support/world.rs"]
 mod world;
 
+mod appends;
 mod busy;
 mod conflicts;
 mod discovery;

@@ -237,6 +237,7 @@ impl ObjectStore for Door {
             parts_in_order: false,
             begins_early: false,
             copies_parts: true,
+            most_components: 0,
             write_interval: std::time::Duration::ZERO,
         }
     }
