@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-/// What is kept for the next at most, in bytes.
+/// What is kept for the next at most, with what is in use, in bytes.
 const MOST_KEPT: usize = 64 << 20;
 
 /// The memory of one cache.
@@ -18,31 +18,31 @@ pub(super) struct SendBuffers(Arc<Mutex<Kept>>);
 #[derive(Debug, Default)]
 struct Kept {
     free: Vec<Vec<u8>>,
-    bytes: usize,
-    in_use: usize,
+    /// How many bytes are in use.
+    used: usize,
 }
 
 /// Memory that goes back when it is dropped.
 #[derive(Debug)]
 pub(super) struct SendBuffer {
-    bytes: Vec<u8>,
+    memory: Vec<u8>,
+    /// How much of it is meant.
+    len: usize,
     home: SendBuffers,
 }
 
 impl SendBuffers {
     /// Returns memory of this size; what is in it is of no meaning.
     pub(super) fn take(&self, len: usize) -> SendBuffer {
-        let mut kept = self.0.lock();
-        kept.in_use += 1;
-        let fitting = kept.free.iter().position(|bytes| bytes.len() >= len);
-        let found = fitting.map(|at| kept.free.swap_remove(at));
-        if let Some(found) = &found {
-            kept.bytes -= found.capacity();
-        }
-        drop(kept);
-        let mut bytes = found.unwrap_or_else(|| vec![0; len]);
-        bytes.truncate(len);
-        SendBuffer { bytes, home: self.clone() }
+        let found = {
+            let mut kept = self.0.lock();
+            let fitting = (0..kept.free.len()).filter(|&at| kept.free[at].len() >= len);
+            let smallest = fitting.min_by_key(|&at| kept.free[at].len());
+            let found = smallest.map(|at| kept.free.swap_remove(at));
+            kept.used += found.as_ref().map_or(len, Vec::len);
+            found
+        };
+        SendBuffer { memory: found.unwrap_or_else(|| vec![0; len]), len, home: self.clone() }
     }
 }
 
@@ -55,29 +55,29 @@ impl SendBuffer {
 
 impl AsRef<[u8]> for SendBuffer {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        &self.memory[..self.len]
     }
 }
 
 impl AsMut<[u8]> for SendBuffer {
     fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
+        &mut self.memory[..self.len]
     }
 }
 
 impl Drop for SendBuffer {
     fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
+        let memory = std::mem::take(&mut self.memory);
         let mut kept = self.home.0.lock();
-        kept.in_use -= 1;
-        if kept.in_use == 0 {
+        kept.used -= memory.len();
+        let total = kept.used + kept.free.iter().map(Vec::len).sum::<usize>();
+        if kept.used == 0 {
             // Freed after the lock: that takes the kernel a while.
-            let all = std::mem::take(&mut *kept);
+            let all = std::mem::take(&mut kept.free);
             drop(kept);
-            drop((all, bytes));
-        } else if kept.bytes + bytes.capacity() <= MOST_KEPT {
-            kept.bytes += bytes.capacity();
-            kept.free.push(bytes);
+            drop((all, memory));
+        } else if total + memory.len() <= MOST_KEPT {
+            kept.free.push(memory);
         }
     }
 }
@@ -96,10 +96,24 @@ mod tests {
         let again = buffers.take(1000);
         assert_eq!((again.as_ref().as_ptr(), again.as_ref().len()), (at, 1000));
         drop(again);
+        let whole = buffers.take(4096);
+        assert_eq!(whole.as_ref().as_ptr(), at, "less of it was used meanwhile");
+        drop(whole);
         assert_eq!(buffers.0.lock().free.len(), 1);
         drop(held);
         let kept = buffers.0.lock();
-        assert_eq!((kept.free.len(), kept.bytes, kept.in_use), (0, 0, 0));
+        assert_eq!((kept.free.len(), kept.used), (0, 0));
+    }
+
+    #[test]
+    fn what_is_small_leaves_what_is_large_to_others() {
+        let buffers = SendBuffers::default();
+        let held = buffers.take(1);
+        let (large, small) = (buffers.take(4096), buffers.take(100));
+        let at = small.as_ref().as_ptr();
+        drop((large, small));
+        assert_eq!(buffers.take(50).as_ref().as_ptr(), at);
+        drop(held);
     }
 
     #[test]

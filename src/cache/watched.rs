@@ -83,6 +83,7 @@ impl Cache {
         if let Some(origin) = origin {
             content.stamp_first(&mut state, &origin)?;
         }
+        state.sent.clear();
         let (durably, known) = (state.overwrites_durable(0), state.row.unchanged.is_some());
         if durably || known {
             state.row.overwriting |= durably;

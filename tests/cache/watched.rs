@@ -108,9 +108,7 @@ fn what_was_stored_beside_an_edit_before_the_process_died_is_sent() {
 
 #[test]
 fn what_an_early_upload_has_read_of_a_watched_file_is_read_again() {
-    let rig = Rig::new();
-    let ino = rig.make("large", &vec![1; SIZE]);
-    hold(&rig);
+    let (rig, ino) = clean();
     let has_sent = || rig.cache().thaw(ino).unwrap().sent.iter().next().is_some();
     rig.cache().read_to_send(ino, 0..100).unwrap();
     assert!(has_sent());
