@@ -369,11 +369,7 @@ pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
         components: &[Component],
         to: &ObjectKey,
         options: &PutOptions,
-    ) -> Result<Version> {
-        let _ = (components, options);
-        Err(StoreError::new(ErrorKind::Unsupported, "compose", to)
-            .detail("objects are not put together here"))
-    }
+    ) -> Result<Version>;
 
     /// Returns all objects whose key begins with `prefix`, ordered by the bytes of the name that
     /// the bucket has for them, in pages: that is the key, but for the few keys that a service

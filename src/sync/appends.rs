@@ -12,12 +12,12 @@ use super::SyncService;
 use super::entries::put_options;
 use super::error::{Result, SyncError};
 use super::part_plan::cut_evenly;
+use super::set_aside::place_aside;
 use super::upload::Sent;
 use super::upload_parts::{MOST_SENDS, PARALLEL_PARTS};
 use crate::cache::freeze::UploadSource;
 use crate::cache::push_state::FileState;
 use crate::cache::rows::{Path, Stamp};
-use crate::cache::set_aside::TEMPORARY_PREFIX;
 use crate::model::content_hash::ContentHash;
 use crate::model::key::ObjectKey;
 use crate::os::crash_point::{Step, reached};
@@ -50,15 +50,12 @@ impl SyncService {
     /// Uploads a large file of which only what was appended is new; `None` if all of it is to be
     /// sent.
     pub(super) async fn send_append(&self, state: &FileState, condition: &Condition) -> Result<Option<Sent>> {
-        let ino = state.name.ino;
-        let is_large = self.cache.attr(ino).is_ok_and(|attr| attr.size > self.options.part_bytes);
+        let is_large = self.cache.attr(state.name.ino).is_ok_and(|attr| attr.size > self.options.part_bytes);
         if !is_large || !self.may_compose() {
             return Ok(None);
         }
         for attempt in 1..=MOST_SENDS {
-            let frozen = attempt == MOST_SENDS;
-            let source = if frozen { self.cache.freeze(ino) } else { self.cache.thaw(ino) };
-            let source = source.map_err(SyncError::cache(format!("Reading {}", state.path)))?;
+            let source = self.source_of_attempt(state, attempt)?;
             let Some(append) = self.append_of(state, &source) else { return Ok(None) };
             let options = put_options(&state.inode, condition.clone(), None);
             if !self.note_uploading(state, source.stamp, &options, None).await? {
@@ -69,16 +66,14 @@ impl SyncService {
             // Both read the file before it is known whether it changed meanwhile.
             let (pieces, hash) =
                 tokio::join!(self.put_pieces(&source, &append.pieces), self.hash_if_here(&source));
-            let unchanged =
-                frozen || self.cache.stamp_of(ino).is_ok_and(|now| now.content == source.stamp.content);
             let pieces = match pieces {
-                Ok(pieces) if unchanged => pieces,
+                Ok(pieces) if self.is_one_moment(&source, attempt) => pieces,
                 Ok(_) => {
-                    self.forget_upload(state, &options)?;
+                    self.forget_upload(state, &options.nonce)?;
                     continue;
                 }
                 Err(failed) => {
-                    self.forget_upload(state, &options)?;
+                    self.forget_upload(state, &options.nonce)?;
                     return Err(failed);
                 }
             };
@@ -167,15 +162,9 @@ impl SyncService {
         if is_no_way(failed) {
             self.never_again(&failed.to_string());
         }
-        self.forget_upload(state, options)?;
+        self.forget_upload(state, &options.nonce)?;
         let forgotten = self.cache.forget_unchanged(state.name.ino);
         forgotten.map_err(SyncError::cache(format!("Noting that all of {} is sent", state.path)))
-    }
-
-    /// Notes that nothing came, or comes, of an upload.
-    fn forget_upload(&self, state: &FileState, options: &PutOptions) -> Result<()> {
-        let noted = self.cache.note_upload_failed(&state.path, &options.nonce);
-        noted.map_err(SyncError::cache(format!("Noting the upload of {}", state.path)))
     }
 }
 
@@ -186,8 +175,7 @@ fn is_no_way(failed: &StoreError) -> bool {
 
 impl Piece {
     fn new(range: std::ops::Range<u64>) -> Self {
-        let options = PutOptions::when(Condition::IfAbsent);
-        let key = Path::from(format!("{TEMPORARY_PREFIX}{}", options.nonce.as_str()));
+        let (key, options) = place_aside();
         Self { key, range, options }
     }
 }

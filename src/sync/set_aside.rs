@@ -41,8 +41,7 @@ impl SyncService {
         let Some(version) = source.remote.version.clone().filter(|_| self.conditions().copy) else {
             return Ok(false);
         };
-        let options = PutOptions::when(Condition::IfAbsent);
-        let aside = Path::from(format!("{TEMPORARY_PREFIX}{}", options.nonce.as_str()));
+        let (aside, options) = place_aside();
         let noted = |failed| SyncError::cache(format!("Noting that {path} is set aside"))(failed);
         let _making = self.cache.temporary_in_the_making(&aside);
         self.cache.note_temporary(&aside).map_err(noted)?;
@@ -85,4 +84,10 @@ impl SyncService {
         }
         Ok(())
     }
+}
+
+/// Returns a place of its own for what is set aside, and how an object is made there.
+pub(super) fn place_aside() -> (Path, PutOptions) {
+    let options = PutOptions::when(Condition::IfAbsent);
+    (Path::from(format!("{TEMPORARY_PREFIX}{}", options.nonce.as_str())), options)
 }

@@ -336,9 +336,13 @@ impl SyncService {
     }
 
     pub(super) fn refused(&self, state: &FileState, nonce: &Nonce) -> Result<Sent> {
+        self.forget_upload(state, nonce).map(|()| Sent::Conflict)
+    }
+
+    /// Notes that nothing came, or comes, of an upload.
+    pub(super) fn forget_upload(&self, state: &FileState, nonce: &Nonce) -> Result<()> {
         let noted = self.cache.note_upload_failed(&state.path, nonce);
-        noted.map_err(SyncError::cache(format!("Noting the upload of {}", state.path)))?;
-        Ok(Sent::Conflict)
+        noted.map_err(SyncError::cache(format!("Noting the upload of {}", state.path)))
     }
 
     /// An upload that surely failed is noted; one whose fate is unknown is looked for later.

@@ -78,10 +78,7 @@ impl SyncService {
     /// Uploads a large file in parts; `None` if the bucket does not copy what it was to copy.
     pub(super) async fn send_parts(&self, state: &FileState, condition: Condition) -> Result<Option<Sent>> {
         for attempt in 1..=MOST_SENDS {
-            let ino = state.name.ino;
-            let frozen = attempt == MOST_SENDS;
-            let source = if frozen { self.cache.freeze(ino) } else { self.cache.thaw(ino) };
-            let source = source.map_err(SyncError::cache(format!("Reading {}", state.path)))?;
+            let source = self.source_of_attempt(state, attempt)?;
             let key = ObjectKey::new(Path::clone(&state.path));
             let Begun { options, id, parts, early, hash } =
                 self.begin_or_go_on(state, &source, condition.clone()).await?;
@@ -92,8 +89,7 @@ impl SyncService {
                 return Ok(Some(Sent::Gone));
             }
             let sent = self.send_all(&upload, hash).await;
-            let unchanged =
-                frozen || self.cache.stamp_of(ino).is_ok_and(|now| now.content == source.stamp.content);
+            let unchanged = self.is_one_moment(&source, attempt);
             match sent {
                 Ok(all) if unchanged => return self.complete(&upload, all).await,
                 Err(NotCopied::Failed(failed)) if unchanged => {
@@ -108,6 +104,19 @@ impl SyncService {
             }
         }
         Err(SyncError::KeepsChanging { path: state.path.to_string() })
+    }
+
+    /// Returns what an attempt to send a file reads: the live content, at last a copy of one moment.
+    pub(super) fn source_of_attempt(&self, state: &FileState, attempt: usize) -> Result<UploadSource> {
+        let ino = state.name.ino;
+        let source = if attempt == MOST_SENDS { self.cache.freeze(ino) } else { self.cache.thaw(ino) };
+        source.map_err(SyncError::cache(format!("Reading {}", state.path)))
+    }
+
+    /// Returns whether all that was read in an attempt until now is of one moment.
+    pub(super) fn is_one_moment(&self, source: &UploadSource, attempt: usize) -> bool {
+        let now = || self.cache.stamp_of(source.ino());
+        attempt == MOST_SENDS || now().is_ok_and(|now| now.content == source.stamp.content)
     }
 
     /// Returns the hash of what is about to be sent, where the object's metadata is to say it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bayou::model::content_hash::ContentHash;
 use bayou::sync::SyncOptions;
 use bayou_test_server::{Action, Fault, Gate, Op, Refusal};
+use tokio::task::JoinHandle;
 
 use super::edits::{check, cost_of_push, pattern, with_large};
 use super::peer::{Peer, PeerOptions};
@@ -22,6 +23,14 @@ fn server(world: &World) -> &bayou_test_server::GcsServer {
 fn append(peer: &Peer, path: &str, bytes: &mut Vec<u8>, tail: &[u8]) {
     peer.write_at(path, bytes.len() as u64, tail);
     bytes.extend_from_slice(tail);
+}
+
+/// Has the file fsynced; returns when that waits at the gate.
+async fn fsync_until(peer: &Arc<Peer>, gate: &Gate) -> JoinHandle<bayou::sync::Result<()>> {
+    let peer = Arc::clone(peer);
+    let fsync = tokio::spawn(async move { peer.fsync("large").await });
+    gate.wait_for(1).await;
+    fsync
 }
 
 async fn said_hash(world: &World, path: &str) -> Option<String> {
@@ -150,14 +159,10 @@ async fn what_is_appended_while_it_is_sent_is_sent_too() {
     append(&peer, "large", &mut bytes, b"first, ");
     let gate = Gate::new();
     server(&world).fault(Fault::on(Op::PutObject, Action::Hold(gate.clone())).key(ASIDE).first(1));
-    let pushing = tokio::spawn({
-        let peer = Arc::clone(&peer);
-        async move { peer.fsync("large").await }
-    });
-    gate.wait_for(1).await;
+    let fsync = fsync_until(&peer, &gate).await;
     append(&peer, "large", &mut bytes, b"second");
     gate.open();
-    pushing.await.unwrap().unwrap();
+    fsync.await.unwrap().unwrap();
     peer.fsync("large").await.unwrap();
     check(&world, &peer, "large", &bytes).await;
     assert!(peer.push().await.settled);
@@ -172,13 +177,9 @@ async fn what_a_process_set_aside_before_it_died_is_removed_by_the_next() {
     append(&peer, "large", &mut bytes, b"tail");
     let gate = Gate::new();
     server(&world).fault(Fault::on(Op::ComposeObject, Action::Hold(gate.clone())).first(1));
-    let pushing = tokio::spawn({
-        let peer = Arc::clone(&peer);
-        async move { peer.fsync("large").await }
-    });
-    gate.wait_for(1).await;
-    pushing.abort();
-    pushing.await.unwrap_err();
+    let fsync = fsync_until(&peer, &gate).await;
+    fsync.abort();
+    fsync.await.unwrap_err();
     assert!(world.keys().await.iter().any(|key| key.starts_with(ASIDE)));
     let (folder, _home) = Arc::into_inner(peer).unwrap().stop();
     let next = world.peer_with(PeerOptions { folder: Some(folder), ..PeerOptions::default() }).await;
@@ -196,14 +197,10 @@ async fn the_hash_in_the_index_is_that_of_what_was_put_together() {
     append(&peer, "large", &mut bytes, b"tail");
     let gate = Gate::new();
     server(&world).fault(Fault::on(Op::ComposeObject, Action::Hold(gate.clone())).first(1));
-    let pushing = tokio::spawn({
-        let peer = Arc::clone(&peer);
-        async move { peer.fsync("large").await }
-    });
-    gate.wait_for(1).await;
+    let fsync = fsync_until(&peer, &gate).await;
     peer.write_at("large", 20 << 20, b"TAIL");
     gate.open();
-    pushing.await.unwrap().unwrap();
+    fsync.await.unwrap().unwrap();
     let put_together = world.object("large").await.unwrap();
     assert_eq!(said_hash(&world, "large").await, Some(ContentHash::of(&put_together).to_string()));
     peer.fsync("large").await.unwrap();

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bayou::model::key::ObjectKey;
 use bayou::os::clock::Clock;
 use bayou::store::{
-    Abilities, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PartSource, PutOptions,
-    Result, StoreError, UploadId, UploadedPart, Version,
+    Abilities, Component, Condition, ErrorKind, Fetched, Listed, ObjectMeta, ObjectStore, PartSource,
+    PutOptions, Result, StoreError, UploadId, UploadedPart, Version,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -217,6 +217,10 @@ impl ObjectStore for Door {
     ) -> Result<Version> {
         let (from, version, options) = (from.clone(), from_version.clone(), options.clone());
         self.ask("copy", to, move |asked, bucket| bucket.copy(asked, (&from, &version), &options)).await
+    }
+
+    async fn compose(&self, _: &[Component], to: &ObjectKey, _: &PutOptions) -> Result<Version> {
+        Err(StoreError::new(ErrorKind::Unsupported, "compose", to))
     }
 
     fn list(&self, prefix: &str, start_after: Option<&ObjectKey>) -> BoxStream<'_, Result<Vec<Listed>>> {
