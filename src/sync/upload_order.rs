@@ -30,6 +30,8 @@ struct Order {
     waits_for: HashMap<Path, usize>,
     /// Names that wait for the first name of the same file.
     after_first: HashMap<Path, Vec<Path>>,
+    /// All of them, while they wait.
+    followers: HashSet<Path>,
 }
 
 impl Order {
@@ -38,7 +40,16 @@ impl Order {
         let waiting = self.holds_up.remove(path)?;
         let count = self.waits_for.get_mut(&waiting)?;
         *count -= 1;
-        (*count == 0).then_some(waiting)
+        (*count == 0 && !self.followers.contains(&waiting)).then_some(waiting)
+    }
+
+    /// Notes that a file's first name has had its turn; returns which of its others need not wait
+    /// any more. One whose object is still copied by somebody does.
+    fn follow(&mut self, first: &Path) -> Vec<Path> {
+        let mut others = self.after_first.remove(first).unwrap_or_default();
+        others.iter().for_each(|path| drop(self.followers.remove(path)));
+        others.retain(|path| self.waits_for.get(path).is_none_or(|count| *count == 0));
+        others
     }
 
     /// Returns one name of each circle among those that are left.
@@ -68,7 +79,7 @@ impl SyncService {
             while !next.is_empty() {
                 let ended = self.upload_some(std::mem::take(&mut next), (busy, keys), &mut uploads).await;
                 for path in ended {
-                    next.extend(order.after_first.remove(&path).unwrap_or_default());
+                    next.extend(order.follow(&path));
                     if !order.holds_up.contains_key(&path) {
                         continue;
                     }
@@ -99,6 +110,7 @@ impl SyncService {
             let is_folder = state.inode.is_folder();
             if let Some(first) = firsts.get(&state.name.ino).filter(|_| !is_folder) {
                 order.after_first.entry(Path::clone(first)).or_default().push(Path::clone(path));
+                order.followers.insert(Path::clone(path));
                 continue;
             }
             firsts.insert(state.name.ino, Path::clone(path));
@@ -110,9 +122,8 @@ impl SyncService {
                 order.holds_up.insert(Path::clone(path), key);
             }
         }
-        let later: HashSet<Path> =
-            order.after_first.values().flatten().chain(order.waits_for.keys()).cloned().collect();
-        let next = paths.into_iter().filter(|path| !later.contains(path)).collect();
+        let mut next = paths;
+        next.retain(|path| !order.followers.contains(path) && !order.waits_for.contains_key(path));
         (order, next)
     }
 

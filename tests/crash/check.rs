@@ -43,6 +43,13 @@ pub(crate) fn bucket_after_crash(place: &Place, cache: &str, actors: &[&mut Acto
     dirty
 }
 
+/// Says of a fault what was done to the name that it begins with.
+fn with_calls(actor: &Actor, fault: String) -> String {
+    let path = fault.split(": ").next().unwrap_or_default();
+    let calls = actor.calls_of(path);
+    format!("{fault}; calls: {calls}")
+}
+
 /// Checks that the daemons answered no request with a failure of theirs: nothing in the world
 /// around them failed.
 pub(crate) fn no_request_failed(place: &Place) {
@@ -67,10 +74,7 @@ pub(crate) fn mount(place: &Place, actors: &mut [&mut Actor]) -> bool {
             Err(failed) => panic!("{failed}\n{}", place.logs()),
         };
         if let Err(mut faults) = actor.settle_on(&seen) {
-            for fault in &mut faults {
-                let path = fault.split(": ").next().unwrap_or_default().to_owned();
-                fault.push_str(&format!("; calls: {}", actor.calls_of(&path)));
-            }
+            faults = faults.into_iter().map(|fault| with_calls(actor, fault)).collect();
             expect_none(place, &format!("In the mount, {} last", actor.last()), &faults);
         }
         expect_none(place, "Among the names in the mount", &actor.parted_names(&place.mnt()));
@@ -89,7 +93,8 @@ pub(crate) fn sync(place: &Place, actors: &mut [&mut Actor]) {
     let aside = fs::read_dir(place.bucket().join("_control/bayou/tmp")).into_iter().flatten().flatten();
     faults.extend(aside.map(|left| format!("{}: is left behind", left.path().display())));
     for actor in actors.iter_mut() {
-        faults.extend(inexact(&bucket, &actor.tree, &format!("{}/", actor.folder)));
+        let found = inexact(&bucket, &actor.tree, &format!("{}/", actor.folder));
+        faults.extend(found.into_iter().map(|fault| with_calls(actor, fault)));
         actor.history.settle(&actor.tree);
     }
     expect_none(place, "In the bucket after a sync", &faults);

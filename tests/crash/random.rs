@@ -159,8 +159,8 @@ impl Life {
         self.tally.dirty += usize::from(dirty);
         if (self.cycle + 1).is_multiple_of(BETWEEN_COMPARISONS) {
             self.verify();
+            self.place.forget_logs();
         }
-        self.place.forget_logs();
     }
 
     fn some_step(&mut self) -> String {

@@ -90,6 +90,11 @@ impl Drop for Place {
         if is_mounted(&self.mnt()) {
             drop(Command::new("umount").arg("-l").arg(self.mnt()).stderr(Stdio::null()).status());
         }
+        if std::thread::panicking() {
+            // Whoever looks into it finds bucket, cache and logs as they were.
+            self.home.disable_cleanup(true);
+            eprintln!("Kept: {}", self.home.path().display());
+        }
     }
 }
 

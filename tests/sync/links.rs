@@ -13,6 +13,7 @@ on_both_stores!(
     a_large_file_with_several_names_is_sent_once,
     a_write_through_one_name_is_seen_under_all_elsewhere,
     an_fsync_brings_all_names_to_the_bucket,
+    a_name_that_waits_for_two_others_is_sent_once,
     a_name_that_goes_leaves_the_others_and_fetches_nothing,
     a_renamed_folder_keeps_its_links,
     a_link_made_elsewhere_while_the_file_changes_here_joins_it,
@@ -135,6 +136,24 @@ async fn an_fsync_brings_all_names_to_the_bucket(world: World) {
     peer.fsync("a").await.unwrap();
     assert_eq!(world.object("b").await.unwrap(), "ONE");
     assert_eq!(peer.pending(), ["other"]);
+}
+
+async fn a_name_that_waits_for_two_others_is_sent_once(world: World) {
+    world.peer().await.write("x", "1");
+    let writer = world.peer().await;
+    writer.write("b", vec![b'-'; 5000]);
+    writer.push().await;
+    let peer = world.peer().await;
+    // The first of the names: the other one waits for it, and for what is fetched of its object.
+    peer.link("b", "a");
+    peer.write_at("a", 0, "changed");
+    peer.forget_requests();
+    peer.fsync("b").await.unwrap();
+    let mut sent = peer.requests();
+    sent.retain(|one| one.ends_with(" a") || one.ends_with(" b"));
+    assert_eq!(sent, ["get b", "put a", "copy b"]);
+    assert!(peer.push().await.settled);
+    assert!(is_one(&world.peer().await, &["a", "b"]));
 }
 
 async fn a_name_that_goes_leaves_the_others_and_fetches_nothing(world: World) {
