@@ -22,6 +22,7 @@ use crate::os::crash_point::{Step, reached};
 use crate::os::folder_lock::FolderLock;
 
 mod ahead;
+mod applied;
 mod arriving;
 pub mod attributes;
 mod bare_key;
@@ -89,9 +90,6 @@ use listing::Listings;
 use names::Names;
 use rows::{ContentId, ContentRow, Nanos, Path, RowOp};
 use watermark::{ChangeToken, Watermark};
-
-/// The setting that keeps the version of the index that the tree is up to.
-const APPLIED: &str = "applied-index";
 
 /// What the kernel must be told because it changed without the kernel's doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,7 +160,7 @@ pub struct Cache {
     local_bytes: AtomicU64,
     since_look: eviction::SinceLook,
     traffic: traffic::Traffic,
-    applied: Mutex<Option<String>>,
+    applied: Mutex<applied::Applied>,
     /// Keys of the index that cannot be files.
     refused: Mutex<Vec<String>>,
     /// What was set aside in the bucket. Taken under the lock of the tree, or alone.
@@ -242,32 +240,6 @@ impl Cache {
     /// Returns the number of bytes of content on the local disk.
     pub fn local_bytes(&self) -> u64 {
         self.local_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Returns the version of the index that the tree is up to; `None` before the first pull.
-    pub fn applied_fingerprint(&self) -> Option<String> {
-        self.applied.lock().clone()
-    }
-
-    /// Notes which version of the index the tree is up to.
-    pub fn note_applied(&self, fingerprint: Option<&str>) -> Result<()> {
-        let mut applied = self.applied.lock();
-        let fingerprint = fingerprint.filter(|_| !self.show_again.load(Ordering::Acquire));
-        if applied.as_deref() != fingerprint {
-            let text = fingerprint.unwrap_or_default().to_owned();
-            self.catalog.note(&[RowOp::Setting(APPLIED.to_owned(), text)])?;
-            *applied = fingerprint.map(str::to_owned);
-        }
-        Ok(())
-    }
-
-    /// As [`Cache::note_applied`], but the next process takes the index over anew.
-    pub fn note_applied_for_now(&self, fingerprint: Option<&str>) -> Result<()> {
-        let mut applied = self.applied.lock();
-        let fingerprint = fingerprint.filter(|_| !self.show_again.load(Ordering::Acquire));
-        self.catalog.note(&[RowOp::Setting(APPLIED.to_owned(), String::new())])?;
-        *applied = fingerprint.map(str::to_owned);
-        Ok(())
     }
 
     /// Marks the cache dirty, before a change of something that may be machine-local; fails if

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::applied::{APPLIED, Applied};
 use super::catalog::Catalog;
 use super::content::{self, Content};
 use super::error::{CacheError, Result};
@@ -57,7 +58,7 @@ impl Cache {
             Watermark::open(&sidecar, Arc::clone(&clock)).map_err(CacheError::io("Reading", &sidecar))?;
         let (catalog, rows) = open_catalog(&state)?;
         let last_boot = rows.settings.get(BOOT_ID).cloned();
-        let applied = rows.settings.get(super::APPLIED).filter(|text| !text.is_empty()).cloned();
+        let applied = Applied::read(rows.settings.get(APPLIED));
         let refused = super::refused::read(rows.settings.get(super::refused::REFUSED));
         let temporaries = super::set_aside::read(rows.settings.get(super::set_aside::TEMPORARY));
         let contents = rows.contents.clone();

@@ -62,7 +62,7 @@ pub(super) async fn open(
     if let Some(under) = &options.under {
         cache.keep_within(under.as_str()).map_err(|error| failures::of_cache(&error))?;
     }
-    let known = cache.applied_fingerprint().is_some();
+    let known = cache.has_pulled();
     let writes =
         if options.read_only { Writes::Unknown } else { bucket::learn_writes(&bucket, &folder).await? };
     let conditions = match writes {

@@ -211,7 +211,9 @@ impl SyncService {
         }
         *held = Some(index);
         self.unpublished.store(false, std::sync::atomic::Ordering::Release);
-        self.note_applied(fingerprint.as_deref().filter(|_| was_applied))
+        // What it names is not noted yet: the next process must find that out if we die here.
+        let noted = self.cache.note_applied_for_now(fingerprint.as_deref().filter(|_| was_applied));
+        noted.map_err(SyncError::cache("Noting what was committed"))
     }
 
     /// Looks whether the index still has the layout that we know, and where the store ignores

@@ -122,6 +122,12 @@ impl SyncService {
             return Ok(());
         }
         self.keep_what_was(path).await?;
+        // Whoever has the name again since may need the object, and replaces it: it is not deleted.
+        // Who takes the name from here on has what it needs of it.
+        if !self.is_still_removed(&removal) {
+            tracing::debug!(%path, "Removed and made anew here: its object is replaced");
+            return Ok(());
+        }
         let key = ObjectKey::new(Path::clone(path));
         match self.delete_condition(&removal, &key).await? {
             Some(condition) => match self.store.delete(&key, &condition).await {
@@ -132,6 +138,11 @@ impl SyncService {
         }
         reached(Step::ObjectDeleted);
         self.cache.note_deleted(path, &removal.tombstone).map_err(noted)
+    }
+
+    /// Returns whether a name has no file again, of which the object would be the version to replace.
+    pub(super) fn is_still_removed(&self, removal: &Removal) -> bool {
+        self.cache.tombstone(&removal.path).is_some_and(|now| now.remote == removal.tombstone.remote)
     }
 
     /// Deletes an object that is another version of the same bytes: the entry that was removed

@@ -70,8 +70,9 @@ impl SyncService {
         removals: Vec<Removal>,
     ) -> (Vec<Ready>, Vec<Removal>) {
         // A name that was renamed or removed meanwhile is not published; its tombstone knows
-        // of the object.
-        let mut ready = ready;
+        // of the object. One that was removed and is there again is not removed.
+        let (mut ready, mut removals) = (ready, removals);
+        removals.retain(|removal| self.is_still_removed(removal));
         ready.retain(|ready| self.cache.file_state(&ready.path).is_some_and(|now| now.name.ino == ready.ino));
         let named: HashSet<Path> = ready.iter().map(|ready| Path::clone(&ready.path)).collect();
         let gone: HashSet<Path> = removals.iter().map(|removal| Path::clone(&removal.path)).collect();
@@ -86,7 +87,7 @@ impl SyncService {
                 left.extend(group.paths().cloned());
             }
         }
-        let removals = removals.into_iter().filter(|removal| !left.contains(&removal.path)).collect();
+        removals.retain(|removal| !left.contains(&removal.path));
         ready.retain(|ready| !left.contains(&ready.path));
         (ready, removals)
     }

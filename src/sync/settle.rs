@@ -42,7 +42,15 @@ impl SyncService {
         if self.cache.applied_fingerprint().as_ref() != Some(&fingerprint) {
             return Ok(false);
         }
-        if self.cache.watermark().is_clean_at(&fingerprint) {
+        let is_clean = self.mark_clean(index, &fingerprint)?;
+        if is_clean {
+            self.note_applied(Some(&fingerprint))?;
+        }
+        Ok(is_clean)
+    }
+
+    fn mark_clean(&self, index: &RemoteIndex, fingerprint: &str) -> Result<bool> {
+        if self.cache.watermark().is_clean_at(fingerprint) {
             return Ok(true);
         }
         // The ticket is drawn before anything is looked at: what changes from here on counts.
@@ -57,7 +65,7 @@ impl SyncService {
             tracing::debug!(differing, "Not settled: both sides are not equal yet");
             return Ok(false);
         };
-        let settled = self.cache.watermark().mark_synced(ticket, proof, &fingerprint);
+        let settled = self.cache.watermark().mark_synced(ticket, proof, fingerprint);
         let settled = settled.map_err(|source| {
             let folder = self.cache.folder().to_owned();
             SyncError::cache("Marking clean")(crate::cache::CacheError::io("Writing", folder)(source))

@@ -47,7 +47,9 @@ impl Order {
     /// any more. One whose object is still copied by somebody does.
     fn follow(&mut self, first: &Path) -> Vec<Path> {
         let mut others = self.after_first.remove(first).unwrap_or_default();
-        others.iter().for_each(|path| drop(self.followers.remove(path)));
+        for path in &others {
+            self.followers.remove(path);
+        }
         others.retain(|path| self.waits_for.get(path).is_none_or(|count| *count == 0));
         others
     }

@@ -10,6 +10,7 @@ use crate::actor::{Actor, Done};
 use crate::check;
 use crate::daemon::{Daemon, Place, Start, text, was_killed};
 use crate::dice::Dice;
+use crate::file_tree::Node;
 
 const KIB: usize = 1 << 10;
 /// Larger than one part of an upload.
@@ -78,9 +79,27 @@ fn dies_at(step: Step, nth: usize, index: Index) {
     let start = Start { cache: "second", flags: FLAGS, crash_at: None };
     let daemon = Daemon::start(&place, &start).unwrap();
     assert!(check::mount(&place, &mut [&mut actor, &mut other]));
+    go_on(&mut actor).expect("the mount lives");
     check::sync(&place, &mut [&mut actor, &mut other]);
     daemon.stop();
     check::fresh_machine(&place, &[&mut actor, &mut other]);
+}
+
+/// Goes on at once with every file, as the mount found it: one third is safe before the next sync,
+/// one is changed and one goes.
+fn go_on(actor: &mut Actor) -> Done {
+    let is_file = |node: &Node| matches!(node, Node::File { .. });
+    let files: Vec<String> =
+        actor.tree.iter().filter(|(_, node)| is_file(node)).map(|(path, _)| path.clone()).collect();
+    for (n, file) in files.iter().enumerate() {
+        actor.append(file, b"and more")?;
+        match n % 3 {
+            0 => actor.fsync(file)?,
+            1 => actor.unlink(file)?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Dies at `step` for the `nth` time while a large file is sent that is still written.
@@ -292,6 +311,7 @@ steps! {
         dying_when_the_shards_are_listed_loses_nothing: MetaPut 3,
         dying_when_an_empty_shard_is_gone_loses_nothing: ShardDeleted,
         dying_when_the_shards_are_committed_loses_nothing: IndexCommitted 3,
+        dying_when_a_content_file_of_a_shard_is_unmarked_loses_nothing: ContentUnmarked 3,
         dying_when_an_object_of_a_shard_is_deleted_loses_nothing: ObjectDeleted 2,
     }
 }

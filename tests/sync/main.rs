@@ -31,4 +31,5 @@ mod round_trips;
 mod seeds;
 mod simulation;
 mod streams;
+mod taken_back;
 mod upkeep;
