@@ -4,8 +4,16 @@ use crate::actor::{Actor, Done, MOST_AT_ONCE};
 use crate::dice::Dice;
 use crate::file_tree::Node;
 
+/// Less than a large file has, more than any other.
+const LARGE: usize = 4 << 20;
+/// How much of a large file is written at once.
+const PIECE: usize = 1 << 20;
+
 /// Does one thing that is possible now.
 pub(crate) fn act(actor: &mut Actor, dice: &mut Dice) -> Done {
+    if dice.once_in(200) {
+        return large(actor, dice);
+    }
     match dice.below(100) {
         0..12 => create(actor, dice),
         12..20 => with_file(actor, dice, |actor, dice, file| {
@@ -73,7 +81,7 @@ fn any_folder(actor: &Actor, dice: &mut Dice) -> String {
 fn free_name(actor: &Actor, dice: &mut Dice, kind: char) -> Option<String> {
     let kind = if dice.once_in(6) { 'x' } else { kind };
     let folder = any_folder(actor, dice);
-    let depth = folder.matches('/').count();
+    let depth = folder[actor.folder.len()..].matches('/').count();
     let path = format!("{folder}/{kind}{}", dice.below(6));
     (!actor.tree.contains_key(&path) && depth < 4).then_some(path)
 }
@@ -95,6 +103,23 @@ fn create(actor: &mut Actor, dice: &mut Dice) -> Done {
     let len = if dice.once_in(10) { dice.below(200 << 10) } else { dice.below(20 << 10) };
     let bytes = dice.bytes(len);
     actor.create_with(&path, &bytes)
+}
+
+/// Makes a file that is sent in parts, or goes on with the one that is there.
+fn large(actor: &mut Actor, dice: &mut Dice) -> Done {
+    let is_large = |node: &Node| matches!(node, Node::File { bytes, .. } if bytes.len() > LARGE);
+    let bytes = dice.bytes(PIECE);
+    let Some(file) = paths(actor, is_large).first().cloned() else {
+        let Some(path) = free_name(actor, dice, 'f') else { return Ok(()) };
+        actor.create(&path)?;
+        return (0..6 + dice.below(5)).try_for_each(|n| actor.write(&path, n * PIECE, &bytes));
+    };
+    match dice.below(4) {
+        0 => actor.append(&file, &bytes),
+        1 => actor.write(&file, dice.below(LARGE), &bytes),
+        2 => actor.fsync(&file),
+        _ => actor.unlink(&file),
+    }
 }
 
 /// Saves as editors do: a new file, safe, takes the old one's name.

@@ -17,5 +17,6 @@ mod dice;
 #[path = "../support/file_tree.rs"]
 mod file_tree;
 mod history;
+mod layout;
 mod random;
 mod steps;

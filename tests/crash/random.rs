@@ -1,7 +1,7 @@
 //! Kill -9 at any moment, again and again, with several programs at work.
 //!
 //! A program runs on every kill with what was acknowledged to it. `scripts/crash N SEED` runs
-//! many cycles; the test alone runs a few.
+//! many cycles; the test alone runs a few. With an odd seed the bucket's index has shards.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -15,6 +15,7 @@ use crate::chaos::act;
 use crate::check;
 use crate::daemon::{Daemon, Place, Start, was_killed};
 use crate::dice::Dice;
+use crate::layout::Index;
 
 /// How many cycles a test alone runs.
 const CYCLES: usize = 40;
@@ -107,13 +108,15 @@ fn act_on(actor: &mut Actor, mut dice: Dice) {
 impl Life {
     fn begin(seed: u64) -> Self {
         let place = Place::new();
-        let actors = (0..ACTORS).map(|n| Actor::new(&place.mnt(), &format!("p{n}"))).collect();
+        let index = if seed.is_multiple_of(2) { Index::Alone } else { Index::Sharded };
+        let actors = (0..ACTORS).map(|n| Actor::new(&place.mnt(), &index.folder(n))).collect();
         let (dice, cache, tally) = (Dice::new(seed), "cache".to_owned(), Tally::default());
         let mut life = Self { place, dice, actors, cache, cycle: 0, tally };
         let daemon = life.start(None).unwrap();
         life.actors.iter_mut().for_each(|actor| actor.begin().unwrap());
         life.sync();
         daemon.stop();
+        index.lay_out(&life.place);
         life
     }
 

@@ -2,15 +2,14 @@
 
 use std::process::ExitStatus;
 
-use bayou::model::shard::{META_KEY, Meta, ShardRole};
 use bayou::os::crash_point::Step;
-use bayou::os::durable_file;
 
 use crate::actor::{Actor, Done};
 use crate::check;
-use crate::daemon::{Daemon, Place, Start, text, was_killed};
+use crate::daemon::{Daemon, Place, Start, was_killed};
 use crate::dice::Dice;
 use crate::file_tree::Node;
+use crate::layout::Index;
 
 const KIB: usize = 1 << 10;
 /// Larger than one part of an upload.
@@ -26,48 +25,10 @@ const WRITTEN: usize = 42 << 20;
 /// All of that, and it rests for long.
 const ROOMY: &[&str] = &["--write-back", "1h", "--refresh", "100ms"];
 
-/// How the index of the bucket is laid out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Index {
-    /// One document.
-    Alone,
-    /// One document, with swamp's copies of its parts beside it.
-    Copied,
-    /// Swamp's shards, with an index of ours beside them.
-    Sharded,
-}
-
-impl Index {
-    /// Returns where the program works: below a name that swamp has shards for, where there are any.
-    fn folder(self) -> &'static str {
-        match self {
-            Self::Alone => "p",
-            Self::Copied | Self::Sharded => "data/type/id",
-        }
-    }
-
-    /// Makes the index of a bucket that has one document so.
-    fn lay_out(self, place: &Place) {
-        match self {
-            Self::Alone => {}
-            Self::Copied => {
-                let meta = Meta { role: ShardRole::Copies, partitions: Vec::new() };
-                let path = place.bucket().join(META_KEY);
-                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-                durable_file::replace(&path, &meta.to_bytes()).unwrap();
-            }
-            Self::Sharded => {
-                let said = place.run(&["index", "migrate", "--keep-beside", text(&place.bucket())]);
-                assert!(said.status.success(), "{said:?}");
-            }
-        }
-    }
-}
-
 /// Dies at `step` for the `nth` time while everything is done that reaches it.
 fn dies_at(step: Step, nth: usize, index: Index) {
     let place = Place::new();
-    let mut actor = Actor::new(&place.mnt(), index.folder());
+    let mut actor = Actor::new(&place.mnt(), &index.folder(0));
     let mut other = Actor::new(&place.mnt(), "other");
     prepare(&place, &mut [&mut actor, &mut other]);
     index.lay_out(&place);

@@ -91,7 +91,7 @@ async fn seen(peer: &Peer, path: &str) -> Result<Option<String>, ()> {
 async fn change(machine: usize, peer: &Peer, dice: &mut Dice, ledger: &mut Ledger) {
     let path = dice.path();
     let Ok(before) = seen(peer, path).await else { return };
-    match dice.roll(10) {
+    match dice.roll(11) {
         0..=3 => {
             ledger.note(format!("{machine} writes {path} over {before:?}"));
             ledger.give_up(before);
@@ -124,6 +124,15 @@ async fn change(machine: usize, peer: &Peer, dice: &mut Dice, ledger: &mut Ledge
                 peer.cache.evict(u64::MAX);
             }
             peer.exchange(path, other);
+        }
+        10 if before.is_some() => {
+            let second = dice.path();
+            let Ok(None) = seen(peer, second).await else { return };
+            ledger.note(format!("{machine} links {path} {before:?} as {second}"));
+            if dice.roll(2) == 0 {
+                peer.cache.evict(u64::MAX);
+            }
+            peer.link(path, second);
         }
         8 if before.is_some() => {
             let (name, value) = (["user.a", "user.b"][dice.roll(2)], dice.roll(100) as u8);

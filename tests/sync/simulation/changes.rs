@@ -15,7 +15,7 @@ impl Sim {
             }
             return;
         };
-        match self.dice.roll(10) {
+        match self.dice.roll(12) {
             0..=4 => self.write(n, path, before),
             5 if before.is_some() => {
                 self.note(format!("{n} removes {path} {before:?}"));
@@ -32,6 +32,7 @@ impl Sim {
                 self.note(format!("{n} makes its changes durable here"));
                 self.machines[n].peer().cache.durable_point().unwrap();
             }
+            10 | 11 => self.link(n, path, before),
             _ => {}
         }
     }
@@ -67,6 +68,15 @@ impl Sim {
             self.ledger.live.extend(note.map(|note| (text.clone(), note)));
         }
         self.machines[n].peer().write(path, &text);
+    }
+
+    /// Gives a file a second name: what it holds is to be kept from then on, whoever gave it up.
+    fn link(&mut self, n: usize, path: &str, held: Option<String>) {
+        let second = PATHS[self.dice.roll(PATHS.len())];
+        let Some(content) = held.filter(|_| self.machines[n].held(second) == Some(None)) else { return };
+        self.note(format!("{n} links {path} as {second}"));
+        self.ledger.live.entry(content).or_insert_with(|| format!("{n} wrote {second}"));
+        self.machines[n].peer().link(path, second);
     }
 
     fn rename(&mut self, n: usize, path: &'static str) {
