@@ -54,8 +54,9 @@ async fn a_session_that_is_never_answered_is_given_up() {
     let server = GcsServer::start(bayou_test_server::GcsOptions::default());
     let store = connect(&server, Duration::from_secs(1)).await;
     let (options, body) = (when(Condition::Always), pattern(MIB));
-    let upload = store.begin_upload(&key("a"), body.len() as u64, &options).await.unwrap();
+    // The first piece may be on its way as soon as the session has begun.
     server.fault(Fault::on(Op::UploadChunk, Action::Stall));
+    let upload = store.begin_upload(&key("a"), body.len() as u64, &options).await.unwrap();
     let part = store.upload_part(&key("a"), &upload, 1, body).await.unwrap();
     let completed = store.complete_upload(&key("a"), &upload, &[part], &options).await;
     assert_eq!(kind(completed), Some(ErrorKind::Unreachable));
