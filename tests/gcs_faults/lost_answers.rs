@@ -51,9 +51,9 @@ async fn a_completed_upload_recognises_itself() {
     for loss in losses() {
         let stage = Stage::set().await;
         let options = when(Condition::IfAbsent);
+        stage.server.fault(Fault::on(Op::UploadChunk, loss).first(1));
         let upload = stage.store.begin_upload(&key("a"), 100, &options).await.unwrap();
         let part = stage.store.upload_part(&key("a"), &upload, 1, pattern(100)).await.unwrap();
-        stage.server.fault(Fault::on(Op::UploadChunk, loss).first(1));
         let version = stage.store.complete_upload(&key("a"), &upload, &[part], &options).await.unwrap();
         assert_eq!((stage.version("a"), stage.body("a")), (version, pattern(100)));
     }
