@@ -63,7 +63,7 @@ fn is_between(before: &State, after: &State, hash: &Option<String>) -> bool {
         |(n, page): &(usize, &[u8])| old.get(n * PAGE..).is_none_or(|there| !there.starts_with(page));
     let mut changed = new.chunks(PAGE).enumerate().filter(is_new).map(|(n, _)| n);
     let Some(first) = changed.next() else { return false };
-    let last = changed.last().unwrap_or(first);
+    let last = changed.next_back().unwrap_or(first);
     (first + 1..=last).map(|page| page * PAGE).any(|cut| {
         let rest = old.get(cut..).unwrap_or_default();
         ContentHash::of(&[&new[..cut], rest].concat()).to_string() == *hash

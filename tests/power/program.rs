@@ -19,8 +19,11 @@ use crate::serving::SharedDisk;
 pub(crate) const FOLDER: &str = "p";
 /// How many calls are shown where something is wrong.
 const SHOWN: usize = 60;
-/// The largest file that is written at once.
+/// The most that is written at once, but for a file that is sent in parts.
 const LARGEST: usize = 20_000;
+/// Such a file is written in pieces of so many bytes, and so many of them.
+const PIECE: usize = 1 << 20;
+const PIECES: usize = 9;
 
 /// What was known from a place in the record on.
 #[derive(Debug, Clone)]
@@ -98,6 +101,9 @@ impl Program {
         let files = self.files();
         let Some(file) = dice.pick(&files).cloned() else { return self.create(dice) };
         let size = self.bytes(&file).len();
+        if dice.once_in(150) {
+            return self.create_large(dice);
+        }
         match dice.below(100) {
             0..15 => self.create(dice),
             15..35 => self.write(&file, size, dice),
@@ -119,26 +125,44 @@ impl Program {
     }
 
     fn create(&mut self, dice: &mut Dice) {
+        if let Some(path) = self.create_empty(dice) {
+            self.write(&path, 0, dice);
+        }
+    }
+
+    /// Makes a file that is sent in parts.
+    fn create_large(&mut self, dice: &mut Dice) {
+        let Some(path) = self.create_empty(dice) else { return };
+        let bytes = dice.bytes(PIECE);
+        (0..PIECES).for_each(|n| self.write_bytes(&path, n * PIECE, &bytes));
+    }
+
+    fn create_empty(&mut self, dice: &mut Dice) -> Option<String> {
         let path = format!("{FOLDER}/f{}", dice.below(8));
         if self.tree.contains_key(&path) {
-            return;
+            return None;
         }
         let mut after = self.tree.clone();
         after.insert(path.clone(), Node::file(Vec::new()));
         self.versions.insert(path.clone(), vec![Arc::default()]);
         self.call(&format!("create {path}"), after, |me| File::create_new(me.full(&path)).map(drop));
-        self.write(&path, 0, dice);
+        Some(path)
     }
 
     fn write(&mut self, path: &str, offset: usize, dice: &mut Dice) {
         let most = *dice.pick(&[10, 600, 6000, LARGEST]).unwrap();
         let len = 1 + dice.below(most);
         let bytes = dice.bytes(len);
+        self.write_bytes(path, offset, &bytes);
+    }
+
+    fn write_bytes(&mut self, path: &str, offset: usize, bytes: &[u8]) {
+        let len = bytes.len();
         let mut new = (*self.bytes(path)).clone();
         new.resize(new.len().max(offset + len), 0);
-        new[offset..offset + len].copy_from_slice(&bytes);
+        new[offset..offset + len].copy_from_slice(bytes);
         self.edit(&format!("write {path} {offset}+{len}"), path, offset, new, |me| {
-            OpenOptions::new().write(true).open(me.full(path))?.write_all_at(&bytes, offset as u64)
+            OpenOptions::new().write(true).open(me.full(path))?.write_all_at(bytes, offset as u64)
         });
     }
 
