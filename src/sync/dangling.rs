@@ -37,6 +37,7 @@ impl SyncService {
                 self.cache.forget_missing(&path);
             }
         }
+        let _unnoted = self.unnoted.one();
         let skipped = self.commit(dangling.clone()).await?;
         let mut gone = 0;
         for change in &dangling {

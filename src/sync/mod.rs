@@ -5,7 +5,7 @@
 //! clean only on a two-sided comparison.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -46,6 +46,7 @@ mod set_aside;
 pub mod settle;
 mod streams;
 pub mod two_phase;
+mod under_way;
 mod unresolved;
 mod unversioned;
 pub mod upkeep;
@@ -62,6 +63,7 @@ use index::{Layout, RemoteIndex, Sighting};
 use key_locks::KeyLocks;
 use lingering::Lingering;
 use lock::BucketLock;
+use under_way::UnderWay;
 
 /// What happens to a file that was changed here and elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +171,9 @@ pub struct SyncService {
     /// What is known of the old monolith, once this machine has committed to shards.
     committed_shards: Mutex<Option<MonolithSeen>>,
     started: Mutex<SyncReport>,
-    uploading: std::sync::atomic::AtomicU64,
+    uploading: UnderWay,
+    /// Commits of which it is not noted yet what the index has now.
+    unnoted: UnderWay,
 }
 
 impl SyncService {
@@ -209,7 +213,8 @@ impl SyncService {
             news: std::sync::atomic::AtomicU64::new(0),
             committed_shards: Mutex::new(None),
             started: Mutex::new(SyncReport::default()),
-            uploading: std::sync::atomic::AtomicU64::new(0),
+            uploading: UnderWay::default(),
+            unnoted: UnderWay::default(),
         })
     }
 
@@ -241,7 +246,7 @@ impl SyncService {
 
     /// Returns how many uploads are under way.
     pub fn uploads_under_way(&self) -> u64 {
-        self.uploading.load(Ordering::Relaxed)
+        self.uploading.count()
     }
 
     /// Returns what the store does with conditions.

@@ -236,10 +236,10 @@ impl SyncService {
         applied.map_err(SyncError::cache("Taking over the index"))
     }
 
-    /// Notes which version of the index the tree is up to. While names linger the next process
-    /// has to take it over anew: it must find out that they do.
+    /// Notes which version of the index the tree is up to. While names linger, or it is not noted
+    /// yet what was committed, the next process has to take it over anew to find that out.
     pub(super) fn note_applied(&self, fingerprint: Option<&str>) -> Result<()> {
-        let noted = match self.lingering.is_empty() {
+        let noted = match self.lingering.is_empty() && self.unnoted.count() == 0 {
             true => self.cache.note_applied(fingerprint),
             false => self.cache.note_applied_for_now(fingerprint),
         };

@@ -254,6 +254,7 @@ impl SyncService {
         // Whoever names objects that no entry names waits until the deleted ones are gone.
         let is_short = !removals.is_empty() && removals.len() <= SHORT_FILES;
         let _turn = if is_short { Some(self.lock.hold().await?) } else { None };
+        let _unnoted = self.unnoted.one();
         let skipped = self.commit_both(&ready, &removals).await?;
         // What was skipped stays dirty: it is prepared again on what the index says now.
         for done in ready.into_iter().filter(|ready| !skipped.contains(&ready.path)) {

@@ -4,8 +4,6 @@
 //! the key still has the version that our content derives from, and the outcome is noted. What
 //! a crash left open is settled first, by the nonce that the object carries.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use bytes::Bytes;
 
 use super::SyncService;
@@ -65,22 +63,6 @@ pub(super) enum Judged {
     Resolved,
 }
 
-/// An upload that is counted until this is dropped, however it ends.
-struct UnderWay<'a>(&'a AtomicU64);
-
-impl<'a> UnderWay<'a> {
-    fn begin(count: &'a AtomicU64) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl SyncService {
     /// Brings one name's object into the bucket. Held: the key.
     pub(super) async fn prepare(&self, path: &Path, guard: KeyGuard, judged: Judged) -> Result<Prepared> {
@@ -119,7 +101,7 @@ impl SyncService {
         }
         let news = self.news_so_far();
         let sent = {
-            let _counted = UnderWay::begin(&self.uploading);
+            let _counted = self.uploading.one();
             self.send(&state, judged).await
         };
         // A file that was removed while it was made ready is not a failure.

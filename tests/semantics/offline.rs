@@ -5,7 +5,7 @@ use std::fs;
 use bayou::os::clock::{Clock, SystemClock};
 use bayou_test_server::{Action, Fault, Op};
 
-use crate::person::{wait_until, write};
+use crate::person::{wait_until, write, write_synced};
 use crate::world::{QUIET, SOURCE, World, errno, read};
 
 const IMPATIENT: [&str; 3] = ["--timeout=2s", "--refresh=500ms", "--write-back=500ms"];
@@ -67,4 +67,24 @@ fn a_known_bucket_is_mounted_without_it() {
     dead.remove();
     wait_until("what was written is in the bucket", || world.names("new"));
     assert_eq!(read(world.path("far")).unwrap(), b"far");
+}
+
+/// Shows offline-4.
+#[test]
+fn a_bucket_is_mounted_without_it_after_a_kill_between_two_flushes() {
+    let flags = [&QUIET[..], &["--timeout=2s"]].concat();
+    let world = World::new(&[("here", b"here")], &flags);
+    assert_eq!(read(world.path("here")).unwrap(), b"here");
+    write_synced(world.path("flushed"), b"flushed").unwrap();
+    assert!(world.names("flushed"));
+    write(world.path("new"), b"new");
+    world.here.kill_daemon();
+    let dead = world.server.fault(Fault::on_any(Action::Cut));
+    world.here.mount(SOURCE, &flags);
+    for name in ["here", "flushed", "new"] {
+        assert_eq!(read(world.path(name)).unwrap(), name.as_bytes());
+    }
+    dead.remove();
+    world.here.run(&["sync", &world.here.path("mnt")]).says(&[]);
+    assert_eq!(world.object("new").unwrap(), b"new");
 }

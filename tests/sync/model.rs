@@ -126,13 +126,8 @@ async fn change(machine: usize, peer: &Peer, dice: &mut Dice, ledger: &mut Ledge
             peer.exchange(path, other);
         }
         10 if before.is_some() => {
-            let second = dice.path();
-            let Ok(None) = seen(peer, second).await else { return };
-            ledger.note(format!("{machine} links {path} {before:?} as {second}"));
-            if dice.roll(2) == 0 {
-                peer.cache.evict(u64::MAX);
-            }
-            peer.link(path, second);
+            ledger.note(format!("{machine} gives {path} {before:?} a second name"));
+            give_second_name(peer, path, dice).await;
         }
         8 if before.is_some() => {
             let (name, value) = (["user.a", "user.b"][dice.roll(2)], dice.roll(100) as u8);
@@ -151,6 +146,17 @@ async fn change(machine: usize, peer: &Peer, dice: &mut Dice, ledger: &mut Ledge
         }
         _ => change_folder(machine, peer, dice, ledger),
     }
+}
+
+async fn give_second_name(peer: &Peer, path: &str, dice: &mut Dice) {
+    let second = dice.path();
+    if seen(peer, second).await != Ok(None) {
+        return;
+    }
+    if dice.roll(2) == 0 {
+        peer.cache.evict(u64::MAX);
+    }
+    peer.link(path, second);
 }
 
 /// Makes, removes or renames a folder, where that may be done.
