@@ -49,6 +49,19 @@ impl Cache {
         self.note_both(fingerprint, false)
     }
 
+    /// Keeps for the next process what this one is up to, if all that is known of it is noted.
+    pub fn keep_applied(&self, is_noted: impl FnOnce() -> bool) -> Result<()> {
+        let mut applied = self.applied.lock();
+        // Looked at under the lock: who commits says so before it notes what the index is then.
+        if applied.now == applied.noted || self.show_again.load(Ordering::Acquire) || !is_noted() {
+            return Ok(());
+        }
+        let Some(now) = applied.now.clone() else { return Ok(()) };
+        self.catalog.note(&[RowOp::Setting(APPLIED.to_owned(), now.clone())])?;
+        applied.noted = Some(now);
+        Ok(())
+    }
+
     fn note_both(&self, fingerprint: Option<&str>, also_later: bool) -> Result<()> {
         let mut applied = self.applied.lock();
         let fingerprint = fingerprint.filter(|_| !self.show_again.load(Ordering::Acquire));

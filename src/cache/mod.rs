@@ -46,6 +46,7 @@ pub mod holes;
 pub mod hydrate;
 pub mod journal;
 pub mod kind;
+mod leaving;
 pub mod lent;
 mod links;
 pub mod listing;

@@ -44,6 +44,8 @@ pub struct Names {
     files: u64,
     pub(super) links: Links,
     pub(super) moving: Moving,
+    /// Removed names whose objects are about to be deleted, unless somebody has had one since.
+    pub(super) leaving: HashSet<Path>,
     /// Longest path that still fits into a key, in bytes.
     pub(super) longest_path: usize,
     /// The part of the tree that is held; `None`: all of it.
@@ -67,6 +69,7 @@ impl Names {
             bytes: 0,
             files: 0,
             links: Links::default(),
+            leaving: HashSet::new(),
             longest_path: MAX_KEY_BYTES,
             within: None,
         };
@@ -158,6 +161,7 @@ impl Names {
     }
 
     fn put_name(&mut self, path: Path, row: Name, now: Instant) {
+        self.leaving.remove(&path);
         if self.names.get(&path).is_some_and(|old| old.ino != row.ino) {
             self.remove_name(&path);
         }
@@ -200,9 +204,7 @@ impl Names {
         }
     }
 
-    /// Returns whether a name holds what bucket or index do not have.
-    ///
-    /// The root is never dirty: what is set on it stays on this machine.
+    /// Returns whether a name holds what bucket or index do not have. What is set on the root stays here.
     pub fn is_dirty(&self, path: &str) -> bool {
         if path.is_empty() {
             return false;

@@ -354,9 +354,8 @@ impl Cache {
     /// name since is not that.
     pub fn note_unindexed(&self, path: &Path, removed: &Tombstone) -> Result<()> {
         let mut names = self.names.write();
-        let Some(tombstone) = names.tombstone(path) else {
-            return self.forget_version(&mut names, path, |name| removed.forget(&mut name.remote));
-        };
+        self.forget_version(&mut names, path, |name| removed.forget(&mut name.remote))?;
+        let Some(tombstone) = names.tombstone(path) else { return Ok(()) };
         let left = tombstone.without_entry(removed);
         self.commit(&mut names, vec![left.noted_at(path)])
     }

@@ -25,10 +25,15 @@ const PARALLEL_DELETES: usize = 16;
 pub(super) struct Removal {
     pub path: Path,
     pub tombstone: Tombstone,
-    pub _guard: KeyGuard,
+    guard: KeyGuard,
 }
 
 impl Removal {
+    /// Returns the right to work on the key, for as long as it is kept.
+    pub(super) fn guard(&self) -> KeyGuard {
+        self.guard.clone()
+    }
+
     /// Returns what the index is to change.
     ///
     /// Also if it has let go of the name already: whoever committed it may have put it back.
@@ -72,7 +77,7 @@ impl SyncService {
             let Some(guard) = guard else { continue };
             self.resolve_uploading(&path).await?;
             if let Some(tombstone) = self.cache.tombstone(&path) {
-                removals.push(Removal { path, tombstone, _guard: guard });
+                removals.push(Removal { path, tombstone, guard });
             }
         }
         Ok(removals)
@@ -121,10 +126,11 @@ impl SyncService {
         if removal.tombstone.remote.is_none() {
             return Ok(());
         }
+        // Whoever has the name again may need the object, and replaces it: it is not deleted. Who
+        // takes the name from here on has what it needs of it.
+        let is_leaving = self.cache.begin_leaving(path, &removal.tombstone);
         self.keep_what_was(path).await?;
-        // Whoever has the name again since may need the object, and replaces it: it is not deleted.
-        // Who takes the name from here on has what it needs of it.
-        if !self.is_still_removed(&removal) {
+        if !is_leaving || !self.cache.has_left(path, &removal.tombstone) {
             tracing::debug!(%path, "Removed and made anew here: its object is replaced");
             return Ok(());
         }
@@ -138,11 +144,6 @@ impl SyncService {
         }
         reached(Step::ObjectDeleted);
         self.cache.note_deleted(path, &removal.tombstone).map_err(noted)
-    }
-
-    /// Returns whether a name has no file again, of which the object would be the version to replace.
-    pub(super) fn is_still_removed(&self, removal: &Removal) -> bool {
-        self.cache.tombstone(&removal.path).is_some_and(|now| now.remote == removal.tombstone.remote)
     }
 
     /// Deletes an object that is another version of the same bytes: the entry that was removed

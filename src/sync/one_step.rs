@@ -22,8 +22,9 @@ impl SyncService {
         wanted: &mut Option<HashSet<Path>>,
         busy: Busy,
     ) -> Keys {
+        let mut known = HashSet::new();
+        paths.retain(|path| known.insert(Path::clone(path)));
         let groups = self.cache.move_groups(Some(paths.iter()));
-        let mut known: HashSet<Path> = paths.iter().cloned().collect();
         paths.extend(
             groups
                 .iter()
@@ -59,7 +60,11 @@ impl SyncService {
             return Ok((*self.commit(gone.chain(named).collect()).await?).clone());
         }
         let mut skipped = (*self.commit(named.collect()).await?).clone();
-        skipped.extend(self.commit(gone.collect()).await?.iter().cloned());
+        match self.commit(gone.collect()).await {
+            Ok(more) => skipped.extend(more.iter().cloned()),
+            // The new names are there, and nobody notes it.
+            Err(failed) => return Err(self.distrust(failed).await),
+        }
         Ok(skipped)
     }
 
@@ -72,7 +77,7 @@ impl SyncService {
         // A name that was renamed or removed meanwhile is not published; its tombstone knows
         // of the object. One that was removed and is there again is not removed.
         let (mut ready, mut removals) = (ready, removals);
-        removals.retain(|removal| self.is_still_removed(removal));
+        removals.retain(|removal| self.cache.is_removed(&removal.path, &removal.tombstone));
         ready.retain(|ready| self.cache.file_state(&ready.path).is_some_and(|now| now.name.ino == ready.ino));
         let named: HashSet<Path> = ready.iter().map(|ready| Path::clone(&ready.path)).collect();
         let gone: HashSet<Path> = removals.iter().map(|removal| Path::clone(&removal.path)).collect();

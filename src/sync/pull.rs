@@ -239,11 +239,29 @@ impl SyncService {
     /// Notes which version of the index the tree is up to. While names linger, or it is not noted
     /// yet what was committed, the next process has to take it over anew to find that out.
     pub(super) fn note_applied(&self, fingerprint: Option<&str>) -> Result<()> {
-        let noted = match self.lingering.is_empty() && self.unnoted.count() == 0 {
+        let noted = match self.is_all_noted() {
             true => self.cache.note_applied(fingerprint),
             false => self.cache.note_applied_for_now(fingerprint),
         };
         noted.map_err(SyncError::cache("Noting what was pulled"))
+    }
+
+    /// Has the next process know the index as this one does, now that a commit is noted.
+    pub(super) fn keep_applied(&self) -> Result<()> {
+        let kept = self.cache.keep_applied(|| self.is_all_noted());
+        kept.map_err(SyncError::cache("Noting what was committed"))
+    }
+
+    fn is_all_noted(&self) -> bool {
+        self.lingering.is_empty() && self.unnoted.count() == 0
+    }
+
+    /// Has the index taken over anew, after a failure that left unnoted what is in it.
+    pub(super) async fn distrust(&self, failed: SyncError) -> SyncError {
+        if let Err(also) = self.take_over_anew().await {
+            tracing::warn!(error = super::describe(&also), "That the index is to be read anew is not noted");
+        }
+        failed
     }
 
     /// Has the next pull read the whole index and take it over again. Not held: the index.

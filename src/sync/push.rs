@@ -254,9 +254,22 @@ impl SyncService {
         // Whoever names objects that no entry names waits until the deleted ones are gone.
         let is_short = !removals.is_empty() && removals.len() <= SHORT_FILES;
         let _turn = if is_short { Some(self.lock.hold().await?) } else { None };
-        let _unnoted = self.unnoted.one();
+        let unnoted = self.unnoted.one();
         let skipped = self.commit_both(&ready, &removals).await?;
-        // What was skipped stays dirty: it is prepared again on what the index says now.
+        if let Err(failed) = self.note_named(ready, &skipped, report) {
+            return Err(self.distrust(failed).await);
+        }
+        let (made_anew, removals): (Vec<_>, Vec<_>) =
+            removals.into_iter().partition(|removal| skipped.contains(&removal.path));
+        self.leave_made_anew(made_anew).await?;
+        self.remove_objects(removals, report).await?;
+        drop(unnoted);
+        self.keep_applied()
+    }
+
+    /// Notes what the index names now. What was skipped stays dirty: it is prepared again on what
+    /// the index says now.
+    fn note_named(&self, ready: Vec<Ready>, skipped: &HashSet<Path>, report: &mut SyncReport) -> Result<()> {
         for done in ready.into_iter().filter(|ready| !skipped.contains(&ready.path)) {
             report.pushed += 1;
             report.pushed_bytes += done.sent;
@@ -266,11 +279,15 @@ impl SyncService {
                 .map_err(SyncError::cache(format!("Noting that {} is pushed", done.path)))?;
         }
         reached(Step::CommitNoted);
-        let (made_anew, removals): (Vec<_>, Vec<_>) =
-            removals.into_iter().partition(|removal| skipped.contains(&removal.path));
-        self.leave_made_anew(made_anew).await?;
+        Ok(())
+    }
+
+    /// Deletes the objects of names that the index has let go of.
+    async fn remove_objects(&self, removals: Vec<Removal>, report: &mut SyncReport) -> Result<()> {
         let is_long = removals.len() > SHORT_FILES;
         let again: Vec<_> = removals.iter().filter(|_| is_long).flat_map(Removal::changes).collect();
+        // Nobody names one of them again before the index has let go of it for the second time.
+        let _guards: Vec<_> = removals.iter().filter(|_| is_long).map(Removal::guard).collect();
         report.deleted += self.delete_objects(removals).await?;
         // Somebody may have named objects meanwhile that are gone now.
         self.commit(again).await.map(drop)

@@ -50,6 +50,10 @@ impl Order {
         for path in &others {
             self.followers.remove(path);
         }
+        if self.holds_up.get(first).is_some_and(|source| others.contains(source)) {
+            // What it was copied from is the same file's.
+            self.let_go(first);
+        }
         others.retain(|path| self.waits_for.get(path).is_none_or(|count| *count == 0));
         others
     }

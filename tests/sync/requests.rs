@@ -21,6 +21,7 @@ on_both_stores!(
     a_touched_file_is_not_sent_again,
     a_renamed_large_file_is_copied_on_the_server,
     a_renamed_folder_is_one_commit,
+    what_was_committed_and_noted_is_not_read_again_by_the_next_process,
     a_failed_push_makes_one_attempt_to_commit,
     a_pull_that_finds_one_new_file_reads_the_index_once,
 );
@@ -183,6 +184,21 @@ async fn a_renamed_large_file_is_copied_on_the_server(world: World) {
     assert_eq!(world.data_keys().await, ["new"]);
     assert_eq!(world.index_keys().await, ["new"]);
     assert!(world.peer().await.read("new").await == large);
+}
+
+async fn what_was_committed_and_noted_is_not_read_again_by_the_next_process(world: World) {
+    let peer = with_one_file(&world).await;
+    // Nothing is settled: whoever fsyncs does not compare all there is.
+    peer.write("another", "2");
+    peer.fsync("another").await.unwrap();
+    assert!(!peer.is_clean());
+    let known = peer.cache.applied_fingerprint();
+    assert!(known.is_some());
+    let (folder, _home) = peer.stop();
+    let again = world.stranger(PeerOptions { folder: Some(folder), ..PeerOptions::default() }).await;
+    assert_eq!(again.cache.applied_fingerprint(), known);
+    again.sync.start().await.unwrap();
+    assert!(!again.requests().contains(&format!("get {INDEX}")), "{:?}", again.requests());
 }
 
 async fn a_renamed_folder_is_one_commit(world: World) {

@@ -118,3 +118,57 @@ async fn a_name_that_comes_back_before_it_is_committed_with_its_removal_is_named
         assert_eq!(machine.text("y").await, "newer");
     }
 }
+
+/// More than are removed under one hold of the lock.
+const MANY: usize = 70;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_comes_back_while_many_others_go_stays_in_the_index() {
+    let (world, peer) = with_file("back").await;
+    let others: Vec<String> = (0..MANY).map(|n| format!("f{n:02}")).collect();
+    others.iter().for_each(|name| peer.write(name, "x"));
+    assert!(peer.push().await.settled);
+    peer.link("back", "folder/other");
+    others.iter().map(String::as_str).chain(["back"]).for_each(|name| peer.remove(name));
+    let (letting_go, deleting) = (Gate::new(), Gate::new());
+    world.server().fault(Fault::on(Op::PutObject, Action::Hold(letting_go.clone())).key(INDEX).first(1));
+    for name in &others {
+        world.server().fault(Fault::on(Op::DeleteObject, Action::Hold(deleting.clone())).key(name));
+    }
+    let flushing = flush_root_until(&peer, &letting_go).await;
+    peer.link("folder/other", "back");
+    letting_go.open();
+    deleting.wait_for(1).await;
+    let fsync = tokio::spawn({
+        let peer = Arc::clone(&peer);
+        async move { peer.fsync("back").await }
+    });
+    // It may be named at once, or when the others are gone.
+    for _ in 0..500 {
+        if fsync.is_finished() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    deleting.open();
+    flushing.await.unwrap().unwrap();
+    fsync.await.unwrap().unwrap();
+    assert!(world.index_keys().await.contains(&"back".to_owned()));
+    check(&world, &peer, ["back", "folder/other"]).await;
+}
+
+#[tokio::test]
+async fn a_name_that_came_back_and_went_again_has_not_left() {
+    let (_world, peer) = with_file("name").await;
+    let path: bayou::cache::rows::Path = "name".into();
+    peer.link("name", "folder/other");
+    peer.remove("name");
+    let removed = peer.cache.tombstone(&path).unwrap();
+    assert!(peer.cache.begin_leaving(&path, &removed));
+    peer.link("folder/other", "name");
+    assert!(!peer.cache.is_removed(&path, &removed));
+    peer.remove("name");
+    assert!(peer.cache.is_removed(&path, &removed), "it looks as if it had been gone all the time");
+    assert!(!peer.cache.has_left(&path, &removed));
+    assert!(peer.cache.begin_leaving(&path, &removed) && peer.cache.has_left(&path, &removed));
+}
