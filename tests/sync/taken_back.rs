@@ -2,8 +2,10 @@
 //! its object is not deleted, and what is pushed with the removal is named.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use bayou::cache::rows::ROOT;
+use bayou::cache::rows::{Path, ROOT};
+use bayou::os::clock::{Clock, SystemClock};
 use bayou_test_server::{Action, Fault, Gate, Op};
 use tokio::task::JoinHandle;
 
@@ -148,7 +150,7 @@ async fn a_name_that_comes_back_while_many_others_go_stays_in_the_index() {
         if fsync.is_finished() {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        SystemClock.sleep(Duration::from_millis(1)).await;
     }
     deleting.open();
     flushing.await.unwrap().unwrap();
@@ -160,7 +162,7 @@ async fn a_name_that_comes_back_while_many_others_go_stays_in_the_index() {
 #[tokio::test]
 async fn a_name_that_came_back_and_went_again_has_not_left() {
     let (_world, peer) = with_file("name").await;
-    let path: bayou::cache::rows::Path = "name".into();
+    let path = Path::from("name");
     peer.link("name", "folder/other");
     peer.remove("name");
     let removed = peer.cache.tombstone(&path).unwrap();
