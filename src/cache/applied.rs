@@ -57,9 +57,7 @@ impl Cache {
             return Ok(());
         }
         let Some(now) = applied.now.clone() else { return Ok(()) };
-        self.catalog.note(&[RowOp::Setting(APPLIED.to_owned(), now.clone())])?;
-        applied.noted = Some(now);
-        Ok(())
+        self.note_for_later(&mut applied, now)
     }
 
     fn note_both(&self, fingerprint: Option<&str>, also_later: bool) -> Result<()> {
@@ -71,10 +69,15 @@ impl Cache {
             None => fingerprint.is_none(),
         };
         if !is_noted {
-            self.catalog.note(&[RowOp::Setting(APPLIED.to_owned(), later.to_owned())])?;
-            applied.noted = Some(later.to_owned());
+            self.note_for_later(&mut applied, later.to_owned())?;
         }
         applied.now = fingerprint.map(str::to_owned);
+        Ok(())
+    }
+
+    fn note_for_later(&self, applied: &mut Applied, later: String) -> Result<()> {
+        self.catalog.note(&[RowOp::Setting(APPLIED.to_owned(), later.clone())])?;
+        applied.noted = Some(later);
         Ok(())
     }
 }

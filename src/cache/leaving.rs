@@ -9,18 +9,15 @@ use super::names::Names;
 use super::rows::{Path, Tombstone};
 
 impl Cache {
-    /// Notes in memory that the object of a removed name is about to be deleted; returns whether it
-    /// is removed still.
-    pub fn begin_leaving(&self, path: &Path, removed: &Tombstone) -> bool {
+    /// Notes in memory that the object of a name is about to be deleted, if it is removed still.
+    pub fn begin_leaving(&self, path: &Path, removed: &Tombstone) {
         let mut names = self.names.write();
-        let is_removed = names.is_removed(path, removed);
-        if is_removed {
+        if names.is_removed(path, removed) {
             names.leaving.insert(Path::clone(path));
         }
-        is_removed
     }
 
-    /// Returns whether nobody had the name since [`Cache::begin_leaving`], and nobody has it now.
+    /// Returns whether nobody had the name when, and since, [`Cache::begin_leaving`] was called.
     pub fn has_left(&self, path: &Path, removed: &Tombstone) -> bool {
         let mut names = self.names.write();
         names.leaving.remove(path) && names.is_removed(path, removed)

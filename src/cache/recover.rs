@@ -257,8 +257,8 @@ impl Cache {
     }
 }
 
-/// Claims nothing for a name that another file had before: the index may have let go of that, and
-/// its object may be gone, without a note of it being left here. The next pull finds out.
+/// Claims nothing for a name that another file had before, or that the index had let go of while
+/// its object stayed: whether it names it, and whether the object is there, the next pull finds out.
 fn leave_to_the_bucket(name: &mut Name) {
     let was_anothers = name.uploaded.take_if(|uploaded| uploaded.stamp == Stamp::NEVER).is_some();
     if was_anothers || (name.remote.is_none() && name.uploaded.is_none()) {

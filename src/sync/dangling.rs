@@ -37,7 +37,7 @@ impl SyncService {
                 self.cache.forget_missing(&path);
             }
         }
-        let _unnoted = self.unnoted.one();
+        let unnoted = self.unnoted.one();
         let skipped = self.commit(dangling.clone()).await?;
         let mut gone = 0;
         for change in &dangling {
@@ -54,6 +54,8 @@ impl SyncService {
             removing.map_err(SyncError::cache(format!("Removing {path}")))?;
             gone += 1;
         }
+        drop(unnoted);
+        self.keep_applied()?;
         Ok(gone)
     }
 

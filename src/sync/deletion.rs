@@ -128,9 +128,9 @@ impl SyncService {
         }
         // Whoever has the name again may need the object, and replaces it: it is not deleted. Who
         // takes the name from here on has what it needs of it.
-        let is_leaving = self.cache.begin_leaving(path, &removal.tombstone);
+        self.cache.begin_leaving(path, &removal.tombstone);
         self.keep_what_was(path).await?;
-        if !is_leaving || !self.cache.has_left(path, &removal.tombstone) {
+        if !self.cache.has_left(path, &removal.tombstone) {
             tracing::debug!(%path, "Removed and made anew here: its object is replaced");
             return Ok(());
         }

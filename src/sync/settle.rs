@@ -44,7 +44,7 @@ impl SyncService {
         }
         let is_clean = self.mark_clean(index, &fingerprint)?;
         if is_clean {
-            self.note_applied(Some(&fingerprint))?;
+            self.keep_applied()?;
         }
         Ok(is_clean)
     }

@@ -26,36 +26,36 @@ const LARGE_SHARE: u32 = 4;
 struct Order {
     /// The name that a copy makes wait: the one whose key it is copied from.
     holds_up: HashMap<Path, Path>,
-    /// For how many copies a name waits.
+    /// For how many others a name waits: for copies, and for the first name of the same file.
     waits_for: HashMap<Path, usize>,
     /// Names that wait for the first name of the same file.
     after_first: HashMap<Path, Vec<Path>>,
-    /// All of them, while they wait.
-    followers: HashSet<Path>,
 }
 
 impl Order {
     /// Notes that a name is copied; returns who need not wait any more.
     fn let_go(&mut self, path: &Path) -> Option<Path> {
         let waiting = self.holds_up.remove(path)?;
-        let count = self.waits_for.get_mut(&waiting)?;
-        *count -= 1;
-        (*count == 0 && !self.followers.contains(&waiting)).then_some(waiting)
+        self.waits_no_more(&waiting).then_some(waiting)
     }
 
     /// Notes that a file's first name has had its turn; returns which of its others need not wait
-    /// any more. One whose object is still copied by somebody does.
+    /// any more.
     fn follow(&mut self, first: &Path) -> Vec<Path> {
         let mut others = self.after_first.remove(first).unwrap_or_default();
-        for path in &others {
-            self.followers.remove(path);
-        }
         if self.holds_up.get(first).is_some_and(|source| others.contains(source)) {
-            // What it was copied from is the same file's.
+            // What it was copied from is the same file's, however that went.
             self.let_go(first);
         }
-        others.retain(|path| self.waits_for.get(path).is_none_or(|count| *count == 0));
+        others.retain(|path| self.waits_no_more(path));
         others
+    }
+
+    /// Notes that a name waits for one less; returns whether that was the last.
+    fn waits_no_more(&mut self, path: &Path) -> bool {
+        let Some(count) = self.waits_for.get_mut(path) else { return false };
+        *count -= 1;
+        *count == 0
     }
 
     /// Returns one name of each circle among those that are left.
@@ -116,7 +116,7 @@ impl SyncService {
             let is_folder = state.inode.is_folder();
             if let Some(first) = firsts.get(&state.name.ino).filter(|_| !is_folder) {
                 order.after_first.entry(Path::clone(first)).or_default().push(Path::clone(path));
-                order.followers.insert(Path::clone(path));
+                *order.waits_for.entry(Path::clone(path)).or_default() += 1;
                 continue;
             }
             firsts.insert(state.name.ino, Path::clone(path));
@@ -129,7 +129,7 @@ impl SyncService {
             }
         }
         let mut next = paths;
-        next.retain(|path| !order.followers.contains(path) && !order.waits_for.contains_key(path));
+        next.retain(|path| !order.waits_for.contains_key(path));
         (order, next)
     }
 

@@ -240,6 +240,21 @@ fn a_lost_file_does_not_claim_what_was_removed_before_it_was_made() {
 }
 
 #[test]
+fn a_lost_file_whose_name_the_index_let_go_of_is_asked_for_in_the_bucket() {
+    let mut rig = Rig::new();
+    rig.put_object("f", b"from the bucket");
+    rig.pull();
+    rig.unlink("f");
+    let removed = rig.cache().tombstone("f").unwrap();
+    rig.make("f", b"anew");
+    rig.cache().note_unindexed(&"f".into(), &removed).unwrap();
+    std::fs::remove_file(rig.content_file("f")).unwrap();
+    rig.open_in(NEXT);
+    let name = rig.cache().file_state("f").unwrap().name;
+    assert!(name.base.is_some() && name.remote == name.base, "the next pull asks for what the index lost");
+}
+
+#[test]
 fn machine_local_files_stay_where_they_are() {
     let mut rig = Rig::new();
     rig.make(".lock", b"pid");

@@ -71,17 +71,19 @@ fn a_known_bucket_is_mounted_without_it() {
 
 /// Shows offline-4.
 #[test]
-fn a_bucket_is_mounted_without_it_after_a_kill_between_two_flushes() {
+fn a_bucket_is_mounted_without_it_after_a_death_in_the_middle_of_a_flush() {
     let flags = [&QUIET[..], &["--timeout=2s"]].concat();
-    let world = World::new(&[("here", b"here")], &flags);
+    let mut world = World::unmounted(&[("here", b"here")]);
+    // The index names the file, and nothing here says so.
+    world.here.set("BAYOU_CRASH_AT", "content-unmarked");
+    world.here.mount(SOURCE, &flags);
     assert_eq!(read(world.path("here")).unwrap(), b"here");
-    write_synced(world.path("flushed"), b"flushed").unwrap();
-    assert!(world.names("flushed"));
-    write(world.path("new"), b"new");
-    world.here.kill_daemon();
+    assert!(write_synced(world.path("new"), b"new").is_err(), "it dies");
+    assert!(world.names("new"));
+    world.here.set("BAYOU_CRASH_AT", "shard-deleted");
     let dead = world.server.fault(Fault::on_any(Action::Cut));
     world.here.mount(SOURCE, &flags);
-    for name in ["here", "flushed", "new"] {
+    for name in ["here", "new"] {
         assert_eq!(read(world.path(name)).unwrap(), name.as_bytes());
     }
     dead.remove();

@@ -2,6 +2,7 @@
 
 use bayou::cache::Ino;
 use bayou::cache::attributes::SetAttr;
+use bayou::sync::{OnConflict, SyncError, SyncOptions};
 
 use super::peer::{Peer, PeerOptions};
 use super::upkeep::upkeep;
@@ -14,6 +15,7 @@ on_both_stores!(
     a_write_through_one_name_is_seen_under_all_elsewhere,
     an_fsync_brings_all_names_to_the_bucket,
     a_name_that_waits_for_two_others_is_sent_once,
+    a_name_is_sent_although_the_first_of_its_file_may_not_be,
     a_name_that_goes_leaves_the_others_and_fetches_nothing,
     a_renamed_folder_keeps_its_links,
     a_link_made_elsewhere_while_the_file_changes_here_joins_it,
@@ -154,6 +156,21 @@ async fn a_name_that_waits_for_two_others_is_sent_once(world: World) {
     assert_eq!(sent, ["get b", "put a", "copy b"]);
     assert!(peer.push().await.settled);
     assert!(is_one(&world.peer().await, &["a", "b"]));
+}
+
+async fn a_name_is_sent_although_the_first_of_its_file_may_not_be(world: World) {
+    world.peer().await.write("x", "1");
+    let writer = world.peer().await;
+    writer.write("b", vec![b'-'; 5000]);
+    writer.push().await;
+    let fails = SyncOptions { on_conflict: OnConflict::Fail, ..SyncOptions::default() };
+    let peer = world.peer_syncing(fails).await;
+    peer.link("b", "a");
+    peer.write_at("a", 0, "changed");
+    world.put("a", "of somebody else").await;
+    let pushed = peer.sync.push_names(vec!["a".into(), "b".into()]).await;
+    assert!(matches!(pushed, Err(SyncError::Conflict { .. })), "{pushed:?}");
+    assert!(world.object("b").await.unwrap().starts_with(b"changed"));
 }
 
 async fn a_name_that_goes_leaves_the_others_and_fetches_nothing(world: World) {

@@ -10,7 +10,7 @@ use bayou_test_server::{Action, Fault, Gate, Op};
 use tokio::task::JoinHandle;
 
 use super::links::is_one;
-use super::peer::Peer;
+use super::peer::{Peer, PeerOptions};
 use super::world::{INDEX, World};
 
 /// Returns a bucket with a file and a machine that has read nothing of it.
@@ -159,6 +159,31 @@ async fn a_name_that_comes_back_while_many_others_go_stays_in_the_index() {
     check(&world, &peer, ["back", "folder/other"]).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_dies_while_objects_are_deleted_takes_the_index_over_anew_whatever_others_published() {
+    let (world, peer) = with_file("name").await;
+    assert!(peer.push().await.settled);
+    peer.remove("name");
+    let never = Gate::new();
+    world.server().fault(Fault::on(Op::DeleteObject, Action::Hold(never.clone())).key("name").first(1));
+    let flushing = flush_root_until(&peer, &never).await;
+    world.put("others", "2").await;
+    world
+        .edit_index(|entries| drop(entries.insert("others".to_owned(), serde_json::json!({"size": 1}))))
+        .await;
+    peer.pull().await;
+    assert!(peer.cache.applied_fingerprint().is_some());
+    flushing.abort();
+    assert!(flushing.await.unwrap_err().is_cancelled());
+    let (folder, _home) = Arc::into_inner(peer).unwrap().stop();
+    let again = world.stranger(PeerOptions { folder: Some(folder), ..PeerOptions::default() }).await;
+    assert_eq!(again.cache.applied_fingerprint(), None);
+    again.push().await;
+    assert_eq!(again.pending(), [""; 0]);
+    assert_eq!(again.files(), ["others"]);
+    assert_eq!(world.data_keys().await, ["others"]);
+}
+
 #[tokio::test]
 async fn a_name_that_came_back_and_went_again_has_not_left() {
     let (_world, peer) = with_file("name").await;
@@ -166,11 +191,13 @@ async fn a_name_that_came_back_and_went_again_has_not_left() {
     peer.link("name", "folder/other");
     peer.remove("name");
     let removed = peer.cache.tombstone(&path).unwrap();
-    assert!(peer.cache.begin_leaving(&path, &removed));
+    peer.cache.begin_leaving(&path, &removed);
     peer.link("folder/other", "name");
     assert!(!peer.cache.is_removed(&path, &removed));
+    peer.cache.begin_leaving(&path, &removed);
     peer.remove("name");
     assert!(peer.cache.is_removed(&path, &removed), "it looks as if it had been gone all the time");
     assert!(!peer.cache.has_left(&path, &removed));
-    assert!(peer.cache.begin_leaving(&path, &removed) && peer.cache.has_left(&path, &removed));
+    peer.cache.begin_leaving(&path, &removed);
+    assert!(peer.cache.has_left(&path, &removed));
 }
