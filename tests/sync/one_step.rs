@@ -15,7 +15,7 @@ on_both_stores!(
     a_directory_with_dirty_files_is_renamed_in_one_step,
     two_directories_change_places_in_one_step,
     what_was_removed_from_a_directory_before_is_not_left_behind,
-    a_file_that_is_renamed_in_its_folder_is_in_the_index_with_one_fsync_of_that,
+    what_is_renamed_and_made_in_a_folder_is_in_the_index_with_one_commit,
 );
 
 /// Brings `count` files of a folder into the bucket and returns another machine.
@@ -51,15 +51,16 @@ async fn a_directory_of_many_files_is_renamed_in_one_step(world: World) {
     assert_eq!(reader.text("e/519").await, "d 519");
 }
 
-async fn a_file_that_is_renamed_in_its_folder_is_in_the_index_with_one_fsync_of_that(world: World) {
+async fn what_is_renamed_and_made_in_a_folder_is_in_the_index_with_one_commit(world: World) {
     let peer = with_folder(&world, "d", 2).await;
     peer.rename("d/0", "d/9");
+    peer.write("d/made", "anew");
     peer.forget_requests();
     peer.sync.flush_folder(peer.ino("d")).await.unwrap();
     let asked = peer.requests();
     let commits = asked.iter().filter(|one| **one == format!("put {INDEX}")).count();
     assert_eq!(commits, 1, "{asked:?}");
-    assert_eq!(world.index_keys().await, ["d/1", "d/9"]);
+    assert_eq!(world.index_keys().await, ["d/1", "d/9", "d/made"]);
 }
 
 async fn fsync_of_a_renamed_file_publishes_the_whole_directory(world: World) {
