@@ -127,6 +127,7 @@ async fn a_name_that_comes_back_before_it_is_committed_with_its_removal_is_named
     looked.open();
     pushing.await.unwrap().unwrap();
     let names = ["folder/other", "name", "y"];
+    assert_eq!(world.index_keys().await, names, "before anything more is pushed");
     assert!(peer.push().await.settled);
     assert_eq!(world.data_keys().await, names);
     assert_eq!(world.index_keys().await, names);
