@@ -103,6 +103,7 @@ impl BareKeys {
 
     async fn in_time<T>(&self, key: &ObjectKey, request: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
+            biased;
             answer = request => answer,
             () = self.clock.sleep(self.timeout) => {
                 Err(StoreError::new(ErrorKind::Unreachable, "get", key).detail("no answer in time"))

@@ -253,6 +253,7 @@ impl Hydrator {
         let request = self.store.get(&key, Some(range.clone()), source.remote.version.as_ref());
         let slept = self.cache.clock().sleep(self.timeout);
         let fetched = tokio::select! {
+            biased;
             fetched = request => fetched?,
             () = slept => return Err(StoreError::new(ErrorKind::Unreachable, "get", &key).detail("no answer in time")),
         };

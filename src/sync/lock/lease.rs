@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::acquire::jitter;
 use super::seen::{SeenLock, inspect};
@@ -32,7 +32,7 @@ pub(super) struct Lease {
     /// What was written last; whoever writes holds it.
     written: tokio::sync::Mutex<Written>,
     /// Set before anything else of a release, so that no renewal begins after it.
-    releasing: watch::Sender<bool>,
+    releasing: CancellationToken,
     loss: Mutex<Option<SyncError>>,
 }
 
@@ -60,7 +60,7 @@ impl Written {
 impl Lease {
     pub(super) fn new(place: Arc<Place>, nonce: String, version: Version) -> Self {
         let written = tokio::sync::Mutex::new(Written::now(version, &place.clock));
-        Self { place, nonce, written, releasing: watch::Sender::new(false), loss: Mutex::new(None) }
+        Self { place, nonce, written, releasing: CancellationToken::new(), loss: Mutex::new(None) }
     }
 
     pub(super) fn nonce(&self) -> &str {
@@ -116,7 +116,7 @@ impl Lease {
     async fn renew(&self) -> Result<()> {
         let mut written = self.written.lock().await;
         for _ in 0..MOST_ATTEMPTS {
-            if *self.releasing.borrow() {
+            if self.releasing.is_cancelled() {
                 return Ok(());
             }
             let condition = if self.place.conditions.put {
@@ -125,7 +125,7 @@ impl Lease {
                 self.ours().await?;
                 Condition::Always
             };
-            if *self.releasing.borrow() {
+            if self.releasing.is_cancelled() {
                 return Ok(());
             }
             match self.write(&condition).await {
@@ -179,15 +179,14 @@ impl Lease {
         lost
     }
 
-    /// Returns when the release has begun.
+    /// Returns when the release has begun: to who waited first, first.
     pub(super) async fn releasing(&self) {
-        let mut releasing = self.releasing.subscribe();
-        releasing.wait_for(|releasing| *releasing).await.ok();
+        self.releasing.cancelled().await;
     }
 
     /// Lets no renewal begin any more.
     pub(super) fn begin_release(&self) {
-        self.releasing.send_replace(true);
+        self.releasing.cancel();
     }
 
     /// Removes the lock from the bucket if it is ours.
