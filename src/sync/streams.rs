@@ -110,6 +110,7 @@ impl SyncService {
                 return Some(streamed);
             }
             tokio::select! {
+                biased;
                 Some(sent) = sending.next() => match sent {
                     Ok((part, body, _room)) => streamed.take(part, &body),
                     Err(failed) => {

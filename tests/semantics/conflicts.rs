@@ -1,7 +1,7 @@
 //! Files that were changed here and elsewhere.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 
 use crate::person::{Person, write, write_synced};
 use crate::world::{QUIET, World, errno, read, sync};
@@ -109,6 +109,22 @@ fn written_here_after_others_replaced_or_removed_it() {
         assert!(world.names(name));
     }
     assert_eq!(world.object("a.txt").unwrap(), b"theirs");
+}
+
+/// Shows conflict-7.
+#[test]
+fn written_here_beside_what_was_never_read_and_others_replaced() {
+    let world = World::new(&[("a.txt", b"0123456789")], &QUIET);
+    let other = world.another(&QUIET);
+    let mut file = OpenOptions::new().write(true).open(world.path("a.txt")).unwrap();
+    file.seek(SeekFrom::Start(4)).unwrap();
+    write_synced(other.mnt("a.txt"), b"theirs").unwrap();
+    file.write_all(b"ours").unwrap();
+    file.sync_all().unwrap();
+    assert_eq!(world.object("a.txt").unwrap(), b"theirs");
+    let kept = conflict(&world);
+    assert_eq!(read(world.path(&kept)).unwrap(), b"\0\0\0\0ours\0\0");
+    assert_eq!(world.object(&kept).unwrap(), b"\0\0\0\0ours\0\0");
 }
 
 /// Shows conflict-5.

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use bayou::model::key::ObjectKey;
 use bayou::store::{
-    Condition, ErrorKind, Fetched, Listed, Nonce, ObjectMeta, PartSource, PutOptions, Result, StoreError,
-    UploadedPart, UserMeta, Version,
+    Component, Condition, ErrorKind, Fetched, Listed, Nonce, ObjectMeta, PartSource, PutOptions, Result,
+    StoreError, UploadedPart, UserMeta, Version,
 };
 use bytes::Bytes;
 
@@ -127,6 +127,23 @@ impl Bucket {
         }
         let body = source.body.clone();
         self.write(asked, body, options)
+    }
+
+    pub(super) fn compose(
+        &mut self,
+        asked: &Asked,
+        components: &[Component],
+        options: &PutOptions,
+    ) -> Result<Version> {
+        let mut whole = Vec::new();
+        for component in components {
+            let object = self.at(&component.key).ok_or_else(|| asked.error(ErrorKind::NotFound))?;
+            if object.version != component.version {
+                return Err(asked.error(ErrorKind::Changed));
+            }
+            whole.extend_from_slice(&object.body);
+        }
+        self.write(asked, whole.into(), options)
     }
 
     pub(super) fn begin(&mut self) -> String {

@@ -9,13 +9,13 @@ impl Sim {
         let path = PATHS[self.dice.roll(PATHS.len())];
         let Some(before) = self.machines[n].held(path) else {
             if self.machines[n].tasks.len() < TASKS {
-                let task = Task::read(self.machines[n].shared(), path);
-                self.note(format!("{n} begins {}", task.what));
-                self.machines[n].tasks.push(task);
+                self.machines[n].begin(|peer| Task::read(peer, path));
+                self.note(format!("{n} begins a read of {path}"));
             }
             return;
         };
-        match self.dice.roll(12) {
+        before.clone().into_iter().filter(|text| text.contains('\0')).for_each(|text| self.take_hole(text));
+        match self.dice.roll(14) {
             0..=4 => self.write(n, path, before),
             5 if before.is_some() => {
                 self.note(format!("{n} removes {path} {before:?}"));
@@ -33,6 +33,7 @@ impl Sim {
                 self.machines[n].peer().cache.durable_point().unwrap();
             }
             10 | 11 => self.link(n, path, before),
+            12 | 13 => self.write_on(n, path, before),
             _ => {}
         }
     }
@@ -45,7 +46,8 @@ impl Sim {
         let text = format!("{}{short}{}", &before[..at], &before[at + short.len()..]);
         self.note(format!("{n} edits {path} to {text}"));
         self.ledger.give_up(Some(before));
-        self.ledger.live.extend(note.map(|note| (text, note)));
+        self.ledger.live.extend(note.map(|note| (text.clone(), note)));
+        self.let_go(n, text, &short);
         self.machines[n].peer().write_at(path, at as u64, short);
     }
 
@@ -68,6 +70,28 @@ impl Sim {
             self.ledger.live.extend(note.map(|note| (text.clone(), note)));
         }
         self.machines[n].peer().write(path, &text);
+    }
+
+    /// Writes more behind what a file has: what is complete of it may be sent already.
+    fn write_on(&mut self, n: usize, path: &str, before: Option<String>) {
+        let Some(before) = before else { return };
+        let short = self.ledger.fresh(format!("{n} wrote {path}"));
+        let note = self.ledger.live.remove(&short);
+        let more = format!("{}{short}", "=".repeat(self.dice.roll(2 * machine::PART_BYTES)));
+        self.note(format!("{n} writes {more} behind {before}"));
+        let (at, text) = (before.len() as u64, format!("{before}{more}"));
+        self.ledger.give_up(Some(before));
+        self.ledger.live.extend(note.map(|note| (text.clone(), note)));
+        self.let_go(n, text, &short);
+        self.machines[n].peer().write_at(path, at, more);
+    }
+
+    /// What was looked at need not be here any more when it is written to.
+    fn let_go(&mut self, n: usize, text: String, written: &str) {
+        if self.dice.roll(2) == 0 {
+            self.machines[n].peer().cache.evict(u64::MAX);
+            self.unread.insert(text, written.to_owned());
+        }
     }
 
     /// Gives a file a second name: what it holds is to be kept from then on, whoever gave it up.

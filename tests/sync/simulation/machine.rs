@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bayou::cache::Ino;
@@ -12,6 +11,8 @@ use bayou::store::probe::Conditions;
 use bayou::store::retry::{RetryPolicy, RetryingStore};
 use bayou::sync::{SyncOptions, describe};
 use futures::FutureExt;
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::super::peer::{Peer, PeerOptions};
@@ -35,7 +36,14 @@ pub(super) struct Machine {
     pub(super) number: usize,
     pub(super) tasks: Vec<Task>,
     folder: PathBuf,
-    process: Option<(Arc<Peer>, Arc<AtomicBool>)>,
+    process: Option<Process>,
+}
+
+/// A process: all that it does by itself ends with its runtime.
+struct Process {
+    runtime: Runtime,
+    parked: Arc<Notify>,
+    peer: Arc<Peer>,
 }
 
 /// Something that a process is doing.
@@ -48,7 +56,7 @@ pub(super) struct Task {
 
 /// Returns a way to the bucket.
 pub(super) fn door(machine: usize, network: &Arc<Network>) -> SharedStore {
-    Arc::new(Door { machine, network: Arc::clone(network), is_dead: Arc::default() })
+    Arc::new(Door { machine, network: Arc::clone(network) })
 }
 
 impl Machine {
@@ -60,31 +68,54 @@ impl Machine {
 
     /// Starts a process on what is on the disk.
     pub(super) fn restart(&mut self, network: &Arc<Network>, clock: &SimClock) {
-        let is_dead = Arc::new(AtomicBool::new(false));
-        let door = Door { machine: self.number, network: Arc::clone(network), is_dead: Arc::clone(&is_dead) };
-        let store = Arc::new(RetryingStore::new(Arc::new(door), Arc::new(clock.clone()), PATIENCE));
+        let parked = Arc::new(Notify::new());
+        let tell = Arc::clone(&parked);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .on_thread_park(move || tell.notify_one())
+            .build()
+            .unwrap();
+        let within = runtime.enter();
+        let door = door(self.number, network);
+        let store = Arc::new(RetryingStore::new(door, Arc::new(clock.clone()), PATIENCE));
         let sync = SyncOptions { part_bytes: PART_BYTES as u64, ..SyncOptions::default() };
         let lock_clock = Arc::new(clock.clone());
         let folder = Some(self.folder.clone());
         let options = PeerOptions { sync, folder, lock_clock, ..PeerOptions::default() };
-        let peer = Peer::open(store, CONDITIONS, Arc::new(clock.clone()), options);
-        self.process = Some((Arc::new(peer), is_dead));
+        let peer = Arc::new(Peer::open(store, CONDITIONS, Arc::new(clock.clone()), options));
+        peer.sync.send_while_written();
+        drop(within);
+        self.process = Some(Process { runtime, parked, peer });
     }
 
-    /// Kills the process. It is gone when its tasks have been let go of.
+    /// Kills the process.
     pub(super) fn kill(&mut self) {
-        self.tasks.drain(..).for_each(|task| task.work.abort());
-        if let Some((_peer, is_dead)) = self.process.take() {
-            is_dead.store(true, Ordering::SeqCst);
-        }
+        self.tasks.clear();
+        self.process = None;
+    }
+
+    /// Lets the process go on until all of it waits for somebody else.
+    pub(super) fn run(&self) {
+        let Process { runtime, parked, .. } = self.process();
+        runtime.block_on(async {
+            parked.notified().now_or_never();
+            parked.notified().await;
+        });
+    }
+
+    /// Has the process do something.
+    pub(super) fn begin(&mut self, task: impl FnOnce(Arc<Peer>) -> Task) {
+        let process = self.process();
+        let _within = process.runtime.enter();
+        let task = task(Arc::clone(&process.peer));
+        self.tasks.push(task);
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().unwrap()
     }
 
     pub(super) fn peer(&self) -> &Peer {
-        &self.process.as_ref().unwrap().0
-    }
-
-    pub(super) fn shared(&self) -> Arc<Peer> {
-        Arc::clone(&self.process.as_ref().unwrap().0)
+        &self.process().peer
     }
 
     pub(super) fn take_ended(&mut self) -> Vec<Task> {

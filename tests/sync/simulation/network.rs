@@ -4,7 +4,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bayou::model::key::ObjectKey;
@@ -49,11 +48,13 @@ pub(super) struct Network {
     requests: Mutex<Vec<Request>>,
     pub(super) bucket: Mutex<Bucket>,
     clock: SimClock,
+    /// Whether the bucket puts objects together, instead of taking parts early and copying them.
+    composes: bool,
 }
 
 impl Network {
-    pub(super) fn new(clock: SimClock) -> Arc<Self> {
-        Arc::new(Self { requests: Mutex::default(), bucket: Mutex::default(), clock })
+    pub(super) fn new(clock: SimClock, composes: bool) -> Arc<Self> {
+        Arc::new(Self { requests: Mutex::default(), bucket: Mutex::default(), clock, composes })
     }
 
     pub(super) fn under_way(&self) -> usize {
@@ -79,11 +80,10 @@ impl Network {
     }
 }
 
-/// One machine's way to the bucket, until the machine dies.
+/// One machine's way to the bucket.
 pub(super) struct Door {
     pub(super) machine: usize,
     pub(super) network: Arc<Network>,
-    pub(super) is_dead: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Door {
@@ -99,10 +99,6 @@ impl Door {
         key: &ObjectKey,
         work: impl FnOnce(&Asked, &mut Bucket) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        if self.is_dead.load(Ordering::SeqCst) {
-            // A dead process sends nothing and waits for nothing.
-            std::future::pending::<()>().await;
-        }
         let (answer, answered) = oneshot::channel();
         let answer = Arc::new(Mutex::new(Some(answer)));
         let clock = self.network.clock.clone();
@@ -219,8 +215,14 @@ impl ObjectStore for Door {
         self.ask("copy", to, move |asked, bucket| bucket.copy(asked, (&from, &version), &options)).await
     }
 
-    async fn compose(&self, _: &[Component], to: &ObjectKey, _: &PutOptions) -> Result<Version> {
-        Err(StoreError::new(ErrorKind::Unsupported, "compose", to))
+    async fn compose(
+        &self,
+        components: &[Component],
+        to: &ObjectKey,
+        options: &PutOptions,
+    ) -> Result<Version> {
+        let (components, options) = (components.to_vec(), options.clone());
+        self.ask("compose", to, move |asked, bucket| bucket.compose(asked, &components, &options)).await
     }
 
     fn list(&self, prefix: &str, start_after: Option<&ObjectKey>) -> BoxStream<'_, Result<Vec<Listed>>> {
@@ -238,10 +240,10 @@ impl ObjectStore for Door {
             max_parts: 10_000,
             max_put_bytes: 5 << 30,
             parts_show: false,
-            parts_in_order: false,
-            begins_early: false,
-            copies_parts: true,
-            most_components: 0,
+            parts_in_order: self.network.composes,
+            begins_early: !self.network.composes,
+            copies_parts: !self.network.composes,
+            most_components: if self.network.composes { 32 } else { 0 },
             write_interval: std::time::Duration::ZERO,
         }
     }
