@@ -149,12 +149,22 @@ impl SyncService {
                 let remote = self.remote(len, hash.map(|hash| hash.to_string()), version);
                 self.note_sent(state, stamp, &options.nonce, remote, sent).map(Some)
             }
-            Err(refused) if refused.is_condition_failed() => self.refused(state, &options.nonce).map(Some),
-            Err(failed) if failed.is_not_found() || is_no_way(&failed) => {
+            Err(failed)
+                if failed.is_not_found() || is_no_way(&failed) || self.lacks(&key, &components).await =>
+            {
                 self.not_composed(state, options, &failed).map(|()| None)
             }
+            Err(refused) if refused.is_condition_failed() => self.refused(state, &options.nonce).map(Some),
             Err(failed) => Err(self.upload_failed(state, &options.nonce, failed)),
         }
+    }
+
+    /// Returns whether the object that comes first is under another key and not that version any
+    /// more: a bucket may refuse this in the words in which it refuses the target.
+    async fn lacks(&self, target: &ObjectKey, components: &[Component]) -> bool {
+        let Some(base) = components.first().filter(|base| base.key != *target) else { return false };
+        let now = self.store.head(&base.key).await;
+        now.is_ok_and(|now| now.is_none_or(|now| now.version != base.version))
     }
 
     /// What was to be put together is not there any more, or the bucket does not do that.

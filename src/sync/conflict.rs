@@ -50,9 +50,12 @@ impl SyncService {
             // Whoever wrote it may have published it meanwhile.
             self.refresh_index().await?;
         }
-        let Some(state) = self.cache.file_state(path).filter(|state| state.dirty) else {
-            return Ok(Resolution::Again);
-        };
+        let state = self.cache.file_state(path);
+        if state.is_none() && meta.is_some() {
+            // Removed here since: what is there may be of an upload of ours that came late.
+            self.note_left(path);
+        }
+        let Some(state) = state.filter(|state| state.dirty) else { return Ok(Resolution::Again) };
         match meta {
             Some(meta) => self.resolve_with(&state, &meta).await,
             None => self.outlive_removal(&state).await,

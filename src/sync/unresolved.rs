@@ -26,12 +26,16 @@ impl SyncService {
         let key = ObjectKey::new(Path::clone(path));
         let what = || format!("Looking for an earlier upload of {path}");
         let meta = self.store.head(&key).await.map_err(|e| SyncError::store(what())(e))?;
-        match meta.filter(|meta| meta.carries(&uploading.nonce)) {
-            Some(meta) => {
+        match meta {
+            Some(meta) if meta.carries(&uploading.nonce) => {
                 let uploaded = Uploaded { stamp: uploading.stamp, remote: Remote::of_object(&meta) };
                 self.cache.note_uploaded(path, ino, &uploading.nonce, uploaded)
             }
-            None => {
+            other => {
+                if other.is_some() && self.cache.file_state(path).is_none() {
+                    // Removed here, and what is there may be of an earlier upload that came late.
+                    self.note_left(path);
+                }
                 if let Some(upload) = &uploading.upload {
                     self.store.abort_upload(&key, upload).await.map_err(|e| SyncError::store(what())(e))?;
                 }

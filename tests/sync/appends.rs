@@ -132,6 +132,24 @@ async fn of_what_is_gone_nothing_is_put_together() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_what_others_replaced_nothing_is_put_together_in_whichever_words_that_is_refused() {
+    let world = World::gcs().await;
+    let (peer, mut bytes) = with_large(&world, 20 * MIB).await;
+    peer.read("large").await;
+    peer.rename("large", "renamed");
+    append(&peer, "renamed", &mut bytes, b"tail");
+    world.put_foreign("large", "theirs").await;
+    let refused = Action::Refuse(Refusal::new(412, "conditionNotMet"));
+    let refused = server(&world).fault(Fault::on(Op::ComposeObject, refused));
+    peer.push().await;
+    assert_eq!(refused.fired(), 1);
+    assert!(world.object("renamed").await.unwrap() == bytes);
+    assert!(peer.push().await.settled);
+    assert_eq!(world.object("large").await.unwrap(), "theirs");
+    assert_eq!(peer.conflict_copies(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_is_no_conflict_and_a_refusal_is_asked_for_once() {
     let world = World::gcs().await;
     let (peer, mut bytes) = with_large(&world, 20 * MIB).await;

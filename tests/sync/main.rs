@@ -13,6 +13,7 @@ mod world;
 
 mod appends;
 mod busy;
+mod came_late;
 mod conflicts;
 mod discovery;
 mod durability;

@@ -135,15 +135,12 @@ impl Bucket {
         components: &[Component],
         options: &PutOptions,
     ) -> Result<Version> {
-        let mut whole = Vec::new();
-        for component in components {
-            let object = self.at(&component.key).ok_or_else(|| asked.error(ErrorKind::NotFound))?;
-            if object.version != component.version {
-                return Err(asked.error(ErrorKind::Changed));
-            }
-            whole.extend_from_slice(&object.body);
-        }
-        self.write(asked, whole.into(), options)
+        let body = |component: &Component| {
+            let object = self.at(&component.key).filter(|object| object.version == component.version);
+            object.map(|object| object.body.clone()).ok_or_else(|| asked.error(ErrorKind::NotFound))
+        };
+        let bodies: Vec<Bytes> = components.iter().map(body).collect::<Result<_>>()?;
+        self.write(asked, bodies.concat().into(), options)
     }
 
     pub(super) fn begin(&mut self) -> String {
