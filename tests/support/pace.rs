@@ -1,5 +1,7 @@
-//! A gate for requests: a test lets so many pass, does something else, and lets more pass.
+//! A gate for requests: a test lets so many pass, does something else, and lets more pass. They
+//! pass in the order in which they came.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -22,6 +24,10 @@ pub(crate) struct Pace {
 struct State {
     /// How many may still pass; `None`: all.
     left: Option<usize>,
+    /// Those who came and have not passed yet, in this order.
+    queue: VecDeque<u64>,
+    /// How many came.
+    count: u64,
     waiting: usize,
     under_way: usize,
 }
@@ -31,6 +37,9 @@ pub(crate) struct Passed<'a>(&'a Pace);
 
 /// A request that waits at the gate until this is dropped.
 struct Waiting<'a>(&'a Pace);
+
+/// A request's place in the queue until it has passed or this is dropped.
+struct Place<'a>(&'a Pace, u64);
 
 impl Pace {
     /// Returns a gate that is open.
@@ -92,10 +101,11 @@ impl Pace {
 
     /// Returns when a request may be sent.
     pub(crate) async fn pass(&self) -> Passed<'_> {
+        let place = self.queue_up();
         loop {
             let mut opened = pin!(self.opened.notified());
             opened.as_mut().enable();
-            if self.try_pass() {
+            if self.try_pass(place.1) {
                 return Passed(self);
             }
             self.state.lock().waiting += 1;
@@ -106,11 +116,20 @@ impl Pace {
         }
     }
 
-    fn try_pass(&self) -> bool {
+    fn queue_up(&self) -> Place<'_> {
         let mut state = self.state.lock();
-        if state.left == Some(0) {
+        state.count += 1;
+        let number = state.count;
+        state.queue.push_back(number);
+        Place(self, number)
+    }
+
+    fn try_pass(&self, number: u64) -> bool {
+        let mut state = self.state.lock();
+        if state.left == Some(0) || state.queue.front() != Some(&number) {
             return false;
         }
+        state.queue.pop_front();
         state.left = state.left.map(|left| left - 1);
         state.under_way += 1;
         true
@@ -131,6 +150,14 @@ impl Drop for Passed<'_> {
     fn drop(&mut self) {
         self.0.state.lock().under_way -= 1;
         self.0.moved.notify_waiters();
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().queue.retain(|&number| number != self.1);
+        // It is another's turn.
+        self.0.opened.notify_waiters();
     }
 }
 
