@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use fuser::{
-    Errno, FileAttr, FileHandle, INodeNo, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyWrite,
-    ReplyXattr,
+    Errno, FileAttr, FileHandle, INodeNo, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyStatfs,
+    ReplyWrite, ReplyXattr,
 };
 use futures::FutureExt;
 use tokio::runtime::Handle;
@@ -19,6 +19,7 @@ use super::front::Front;
 use super::negotiate::{FOR_EVER, GENERATION};
 use super::requests::Requests;
 use super::xattr::Answer;
+use crate::cache::Ino;
 use crate::cache::prefetch::Prefetch;
 use crate::os::panics;
 
@@ -141,6 +142,26 @@ impl Adapter {
                 Err(errno) => reply.error(errno),
             }
         });
+    }
+
+    pub(super) fn copy_later(&self, from: (Ino, u64), to: (Ino, u64), len: u64, reply: ReplyWrite) {
+        let front = Arc::clone(&self.front);
+        self.runtime.spawn(async move {
+            match answered_later("copy_file_range", front.copy(from, to, len)).await {
+                Ok(copied) => reply.written(copied),
+                Err(errno) => reply.error(errno),
+            }
+        });
+    }
+
+    pub(super) fn totals(&self, reply: ReplyStatfs) {
+        match self.answer("statfs", |front| Ok(front.totals())) {
+            Ok(t) => {
+                let (block, name) = (t.block_bytes, t.name_bytes);
+                reply.statfs(t.blocks, t.free, t.free, t.files, t.free_files, block, name, block);
+            }
+            Err(errno) => reply.error(errno),
+        }
     }
 
     pub(super) fn read_later(&self, ino: INodeNo, span: Span, reply: ReplyData) {

@@ -63,6 +63,14 @@ pub(super) fn is_for_writing(handle: FileHandle) -> bool {
     handle == WRITES || handle == LENT_WRITES
 }
 
+/// Returns whether the kernel must keep no pages of what is read through a handle: mapped stores go
+/// to the content file beside them. A read that fills pages, which names no owner as a program's
+/// own does, is refused: `sendfile` and `splice` of who writes fail with EINVAL then, which a
+/// program takes for "read it".
+pub(super) fn may_not_be_kept(handle: FileHandle) -> bool {
+    handle == LENT_WRITES
+}
+
 impl Front {
     /// Opens a file, and empties it if asked to.
     pub(super) fn open(
@@ -141,6 +149,11 @@ impl Front {
         if flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
             self.drop_privileges(ino)?;
         }
+        self.write_if_room(ino, offset, bytes)
+    }
+
+    /// Writes if the cache has the room.
+    pub(super) fn write_if_room(&self, ino: Ino, offset: u64, bytes: &[u8]) -> Result<Written> {
         match self.cache.write(ino, offset, bytes) {
             Ok(()) => Ok(Written::All),
             Err(CacheError::Full { .. }) => Ok(Written::NoRoom),

@@ -10,14 +10,14 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig, LockOwner,
-    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
-    TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
+    ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::adapter::{Adapter, len_of};
-use super::file_io::{Opened, Span, Written};
+use super::file_io::{Opened, Span, Written, may_not_be_kept};
 use super::front::{Caller, Opens};
 use super::negotiate::{self, FOR_EVER, GENERATION};
 use super::requests::Kind;
@@ -159,14 +159,17 @@ impl Filesystem for Adapter {
         &self,
         _: &Request,
         ino: INodeNo,
-        _: FileHandle,
+        handle: FileHandle,
         offset: u64,
         len: u32,
         _: OpenFlags,
-        _: Option<LockOwner>,
+        owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
         self.requests.note(Kind::Read);
+        if owner.is_none() && may_not_be_kept(handle) {
+            return reply.error(Errno::EINVAL);
+        }
         let span = Span { offset, len };
         self.before_read(ino, span);
         match self.answer("read", |front| front.read(ino.0, span)) {
@@ -263,21 +266,7 @@ impl Filesystem for Adapter {
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
         self.requests.note(Kind::StatFs);
-        match self.answer("statfs", |front| Ok(front.totals())) {
-            Ok(t) => {
-                reply.statfs(
-                    t.blocks,
-                    t.free,
-                    t.free,
-                    t.files,
-                    t.free_files,
-                    t.block_bytes,
-                    t.name_bytes,
-                    t.block_bytes,
-                );
-            }
-            Err(errno) => reply.error(errno),
-        }
+        self.totals(reply);
     }
 
     fn setxattr(
@@ -358,6 +347,23 @@ impl Filesystem for Adapter {
             Ok(offset) => reply.offset(offset),
             Err(errno) => reply.error(errno),
         }
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        from: INodeNo,
+        _: FileHandle,
+        from_offset: u64,
+        to: INodeNo,
+        _: FileHandle,
+        to_offset: u64,
+        len: u64,
+        _: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        self.requests.note(Kind::Copy);
+        self.copy_later((from.0, from_offset), (to.0, to_offset), len, reply);
     }
 
     fn create(

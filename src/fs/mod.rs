@@ -9,6 +9,7 @@ mod adapter;
 mod attributes;
 pub mod busy;
 mod change_tree;
+mod copying;
 mod durability;
 pub mod errno;
 pub mod error;

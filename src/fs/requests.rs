@@ -46,6 +46,7 @@ kinds! {
     Ioctl = "ioctl",
     Fallocate = "fallocate",
     Seek = "lseek",
+    Copy = "copy_file_range",
 }
 
 /// The counts of a mount.

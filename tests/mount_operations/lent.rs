@@ -1,10 +1,14 @@
 //! Large files that are here and clean are read by the kernel itself.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use rustix::fs::copy_file_range;
+use rustix::io::Errno;
+
+use super::mapping::{Descriptor, Mapping};
 use super::setup::Setup;
 use super::world::{Step, World};
 
@@ -37,6 +41,21 @@ pub(crate) fn read_once(files: &[(&str, &[u8])]) -> World {
 
 pub(crate) fn writable(path: &Path) -> File {
     OpenOptions::new().read(true).write(true).open(path).unwrap()
+}
+
+/// Returns what `sendfile` sends of a file.
+pub(crate) fn sent(file: &File, from: u64, len: usize) -> rustix::io::Result<Vec<u8>> {
+    let (mut target, mut at) = (tempfile::tempfile().unwrap(), from);
+    while at < from + len as u64 {
+        let left = len - (at - from) as usize;
+        if rustix::fs::sendfile(&target, file, Some(&mut at), left)? == 0 {
+            break;
+        }
+    }
+    let mut sent = Vec::new();
+    target.rewind().unwrap();
+    target.read_to_end(&mut sent).unwrap();
+    Ok(sent)
 }
 
 /// Shows read-10.
@@ -205,6 +224,35 @@ fn who_reads_a_lent_file_sees_each_write_at_once() {
     drop(writer);
     are_equal(&fs::read(world.path("f")).unwrap(), &bytes);
     world.push();
+    are_equal(&world.published()["f"].2, &bytes);
+}
+
+/// Shows write-12.
+#[test]
+fn what_is_stored_into_a_lent_file_is_what_is_sent_and_copied_of_it() {
+    let mut bytes = bytes_of(15, 2 * MIB);
+    let world = read_once(&[("f", &bytes)]);
+    let reader = File::open(world.path("f")).unwrap();
+    let writer = writable(&world.path("f"));
+    let copy = File::create(world.path("copy")).unwrap();
+    let mut mapping = Mapping::of(&world.path("f"), Descriptor::Open);
+    for value in [1, 2, 3] {
+        mapping.store(MIB, value, 8192);
+        bytes[MIB..MIB + 8192].fill(value);
+        are_equal(&sent(&reader, MIB as u64, 8192).unwrap(), &bytes[MIB..MIB + 8192]);
+        // The kernel would keep these pages, and not hear of the next store.
+        assert_eq!(sent(&writer, MIB as u64, 8192), Err(Errno::INVAL));
+        let (mut at, mut to) = (MIB as u64, 0);
+        while to < 8192 {
+            let left = 8192 - to as usize;
+            assert!(copy_file_range(&writer, Some(&mut at), &copy, Some(&mut to), left).unwrap() > 0);
+        }
+        are_equal(&fs::read(world.path("copy")).unwrap(), &bytes[MIB..MIB + 8192]);
+    }
+    drop((reader, writer, mapping));
+    while !world.push() {
+        std::thread::yield_now();
+    }
     are_equal(&world.published()["f"].2, &bytes);
 }
 
