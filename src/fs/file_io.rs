@@ -65,10 +65,10 @@ pub(super) fn is_for_writing(handle: FileHandle) -> bool {
 
 /// Returns whether the kernel must keep no pages of what is read through a handle: mapped stores go
 /// to the content file beside them. A read that fills pages, which names no owner as a program's
-/// own does, is refused: `sendfile` and `splice` of who writes fail with EINVAL then, which a
-/// program takes for "read it".
+/// own does, is refused: nothing is read ahead then, and `sendfile` and `splice` of who writes fail
+/// with EINVAL, which a program takes for "read it".
 pub(super) fn may_not_be_kept(handle: FileHandle) -> bool {
-    handle == LENT_WRITES
+    handle == LENT_READS || handle == LENT_WRITES
 }
 
 impl Front {

@@ -2,10 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::copy_file_range;
+use rustix::fs::{Advice, copy_file_range, fadvise};
 use rustix::io::Errno;
 
 use super::mapping::{Descriptor, Mapping};
@@ -237,6 +238,7 @@ fn what_is_stored_into_a_lent_file_is_what_is_sent_and_copied_of_it() {
     let copy = File::create(world.path("copy")).unwrap();
     let mut mapping = Mapping::of(&world.path("f"), Descriptor::Open);
     for value in [1, 2, 3] {
+        fadvise(&reader, MIB as u64, NonZeroU64::new(8192), Advice::WillNeed).unwrap();
         mapping.store(MIB, value, 8192);
         bytes[MIB..MIB + 8192].fill(value);
         are_equal(&sent(&reader, MIB as u64, 8192).unwrap(), &bytes[MIB..MIB + 8192]);
