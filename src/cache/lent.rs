@@ -74,7 +74,8 @@ impl Cache {
             let file = state.file(content.path());
             count_open(&mut names, ino)?;
             let inode = names.inode(ino)?;
-            let limit = self.options.limit_bytes;
+            // What is watched is not dropped anyway, and must not be read through the kernel's pages.
+            let limit = if inode.watched { u64::MAX } else { self.options.limit_bytes };
             let is_new =
                 || is_lendable(&names, inode, access, &state) && self.loans.begin(ino, state.len, limit);
             if inode.lent == 0 && (file.is_err() || !is_new()) {

@@ -6,6 +6,7 @@
 use super::error::Result;
 use super::names::Names;
 use super::pull_state::{clean_name, inode_of};
+use super::push_state::FileState;
 use super::rows::{Ino, Inode, Name, Path, Remote, RowOp, Source, Stamp, Uploaded};
 use super::{Cache, Seen};
 use crate::model::entry::Entry;
@@ -57,15 +58,24 @@ impl Cache {
         Ok(aside)
     }
 
-    /// Gives a name to the bucket's version and drops ours.
-    pub fn take_theirs(&self, path: &Path, theirs: &Entry) -> Result<()> {
+    /// Gives a name to the bucket's version and drops ours; returns whether ours still was what
+    /// is `known` of it.
+    pub fn take_theirs(&self, known: &FileState, theirs: &Entry) -> Result<bool> {
         let mut names = self.names.write();
-        self.put_theirs(&mut names, path, theirs)
+        if !is_still(&names, known) {
+            return Ok(false);
+        }
+        self.put_theirs(&mut names, &known.path, theirs).map(|()| true)
     }
 
-    /// Gives the bucket's content to a file of which only attributes were changed here.
-    pub fn take_their_content(&self, path: &Path, theirs: &Entry) -> Result<()> {
+    /// Gives the bucket's content to a file of which only attributes were changed here, if it still
+    /// is what is `known` of it.
+    pub fn take_their_content(&self, known: &FileState, theirs: &Entry) -> Result<()> {
+        let path = &known.path;
         let mut names = self.names.write();
+        if !is_still(&names, known) {
+            return Ok(());
+        }
         let ours = names.at(path)?.1.clone();
         self.put_theirs(&mut names, path, theirs)?;
         let (name, inode) = names.at(path)?;
@@ -79,15 +89,18 @@ impl Cache {
         self.commit(&mut names, vec![RowOp::Inode(ino, Box::new(both))])
     }
 
-    /// Removes a name whose content is nowhere: neither here nor in the bucket.
-    pub fn drop_empty_name(&self, path: &Path) -> Result<()> {
+    /// Removes a name whose content is nowhere: neither here nor in the bucket; returns whether it
+    /// still was what is `known` of it.
+    pub fn drop_empty_name(&self, known: &FileState) -> Result<bool> {
+        let (path, ino) = (&known.path, known.name.ino);
         let mut names = self.names.write();
-        let Some(name) = names.name(path) else { return Ok(()) };
-        let ino = name.ino;
+        if !is_still(&names, known) {
+            return Ok(false);
+        }
         self.commit(&mut names, vec![RowOp::NoName(Path::clone(path))])?;
         self.tell_entry(&names, path);
         self.drop_if_unused(&mut names, ino);
-        self.prune_folders(&mut names, path)
+        self.prune_folders(&mut names, path).map(|()| true)
     }
 
     fn put_theirs(&self, names: &mut Names, path: &Path, theirs: &Entry) -> Result<()> {
@@ -157,4 +170,13 @@ impl Cache {
         let uploaded = (ahead && may_write).then(|| Uploaded { stamp: inode.stamp, remote: theirs.clone() });
         Name { remote: indexed, uploaded, ..clean_name(ino, &theirs, inode.stamp) }
     }
+}
+
+/// Returns whether a name still has the file, and that the content, which somebody saw: it was
+/// waited for the bucket since.
+fn is_still(names: &Names, known: &FileState) -> bool {
+    let now = names.at(&known.path);
+    now.is_ok_and(|(name, inode)| {
+        name.ino == known.name.ino && inode.stamp.content == known.inode.stamp.content
+    })
 }

@@ -19,7 +19,6 @@ use super::front::Front;
 use super::negotiate::{FOR_EVER, GENERATION};
 use super::requests::Requests;
 use super::xattr::Answer;
-use crate::cache::Ino;
 use crate::cache::prefetch::Prefetch;
 use crate::os::panics;
 
@@ -139,16 +138,6 @@ impl Adapter {
         self.runtime.spawn(async move {
             match answered_later("write", front.write_after_push(ino.0, offset, &data)).await {
                 Ok(()) => reply.written(len_of(&data)),
-                Err(errno) => reply.error(errno),
-            }
-        });
-    }
-
-    pub(super) fn copy_later(&self, from: (Ino, u64), to: (Ino, u64), len: u64, reply: ReplyWrite) {
-        let front = Arc::clone(&self.front);
-        self.runtime.spawn(async move {
-            match answered_later("copy_file_range", front.copy(from, to, len)).await {
-                Ok(copied) => reply.written(copied),
                 Err(errno) => reply.error(errno),
             }
         });

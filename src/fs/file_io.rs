@@ -63,14 +63,6 @@ pub(super) fn is_for_writing(handle: FileHandle) -> bool {
     handle == WRITES || handle == LENT_WRITES
 }
 
-/// Returns whether the kernel must keep no pages of what is read through a handle: mapped stores go
-/// to the content file beside them. A read that fills pages, which names no owner as a program's
-/// own does, is refused: nothing is read ahead then, and `sendfile` and `splice` of who writes fail
-/// with EINVAL, which a program takes for "read it".
-pub(super) fn may_not_be_kept(handle: FileHandle) -> bool {
-    handle == LENT_READS || handle == LENT_WRITES
-}
-
 impl Front {
     /// Opens a file, and empties it if asked to.
     pub(super) fn open(
@@ -133,6 +125,15 @@ impl Front {
             self.cache.release(ino);
         }
         Ok(())
+    }
+
+    /// Returns whether the kernel must keep no pages of what is read through a handle: mapped stores
+    /// go to the content file beside them. A read that fills pages, which names no owner as a
+    /// program's own does, is refused: nothing is read ahead then, and `sendfile` and `splice` of who
+    /// writes fail, which a program takes for "read it". Pages from before are dropped at the first
+    /// opening for writing.
+    pub(super) fn may_not_be_kept(&self, ino: Ino, handle: FileHandle) -> bool {
+        handle == LENT_WRITES || handle == LENT_READS && self.cache.is_watched(ino)
     }
 
     /// Reads what is there, or says that something must be fetched.

@@ -17,7 +17,7 @@ use fuser::{
 };
 
 use super::adapter::{Adapter, len_of};
-use super::file_io::{Opened, Span, Written, may_not_be_kept};
+use super::file_io::{Opened, Span, Written};
 use super::front::{Caller, Opens};
 use super::negotiate::{self, FOR_EVER, GENERATION};
 use super::requests::Kind;
@@ -167,7 +167,7 @@ impl Filesystem for Adapter {
         reply: ReplyData,
     ) {
         self.requests.note(Kind::Read);
-        if owner.is_none() && may_not_be_kept(handle) {
+        if owner.is_none() && self.front.may_not_be_kept(ino.0, handle) {
             return reply.error(Errno::EINVAL);
         }
         let span = Span { offset, len };
@@ -363,7 +363,11 @@ impl Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         self.requests.note(Kind::Copy);
-        self.copy_later((from.0, from_offset), (to.0, to_offset), len, reply);
+        let (from, to) = ((from.0, from_offset), (to.0, to_offset));
+        match self.answer("copy_file_range", |front| front.copy(from, to, len)) {
+            Ok(copied) => reply.written(copied),
+            Err(errno) => reply.error(errno),
+        }
     }
 
     fn create(

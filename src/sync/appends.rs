@@ -149,12 +149,13 @@ impl SyncService {
                 let remote = self.remote(len, hash.map(|hash| hash.to_string()), version);
                 self.note_sent(state, stamp, &options.nonce, remote, sent).map(Some)
             }
-            Err(failed)
-                if failed.is_not_found() || is_no_way(&failed) || self.lacks(&key, &components).await =>
-            {
+            Err(failed) if failed.is_not_found() || is_no_way(&failed) => {
                 self.not_composed(state, options, &failed).map(|()| None)
             }
-            Err(refused) if refused.is_condition_failed() => self.refused(state, &options.nonce).map(Some),
+            Err(refused) if refused.is_condition_failed() => match self.lacks(&key, &components).await {
+                true => self.not_composed(state, options, &refused).map(|()| None),
+                false => self.refused(state, &options.nonce).map(Some),
+            },
             Err(failed) => Err(self.upload_failed(state, &options.nonce, failed)),
         }
     }

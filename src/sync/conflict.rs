@@ -50,27 +50,31 @@ impl SyncService {
             // Whoever wrote it may have published it meanwhile.
             self.refresh_index().await?;
         }
-        let state = self.cache.file_state(path);
-        if state.is_none() && meta.is_some() {
+        let is_there = meta.is_some();
+        let outcome = match (self.cache.file_state(path).filter(|state| state.dirty), meta) {
+            (None, _) => Ok(Resolution::Again),
+            (Some(state), Some(meta)) => self.resolve_with(&state, &meta).await,
+            (Some(state), None) => self.outlive_removal(&state).await,
+        };
+        if is_there && self.cache.file_state(path).is_none() {
             // Removed here since: what is there may be of an upload of ours that came late.
             self.note_left(path);
+            return Ok(Resolution::Again);
         }
-        let Some(state) = state.filter(|state| state.dirty) else { return Ok(Resolution::Again) };
-        match meta {
-            Some(meta) => self.resolve_with(&state, &meta).await,
-            None => self.outlive_removal(&state).await,
-        }
+        outcome
     }
 
     /// Edited here and removed there: ours keeps the name.
     async fn outlive_removal(&self, state: &FileState) -> Result<Resolution> {
         let path = &state.path;
         if self.keep_bytes(state).await? == Ours::Nothing {
+            if !self.cache.drop_empty_name(state).map_err(noted(path))? {
+                return Ok(Resolution::Again);
+            }
             tracing::error!(%path, "Its content was removed from the bucket before it was read: the name is removed");
             if let Some(indexed) = state.name.remote.clone() {
                 self.cache.note_missing(path, indexed);
             }
-            self.cache.drop_empty_name(path).map_err(noted(path))?;
             // The index names it still: what it says is shown until that is settled.
             return self.take_over_anew().await.map(|()| Resolution::Theirs);
         }
@@ -84,14 +88,14 @@ impl SyncService {
         let is_base = state.name.base.as_ref().and_then(|base| base.version.as_ref()) == Some(&meta.version);
         if is_untouched(state) {
             if !is_base {
-                self.cache.take_their_content(path, &entry).map_err(noted(path))?;
+                self.cache.take_their_content(state, &entry).map_err(noted(path))?;
             }
             return Ok(Resolution::Again);
         }
         let ours = self.keep_bytes(state).await?;
         if ours == Ours::Nothing {
             tracing::error!(%path, "What it was renamed from was replaced before it was read: the rename is taken back");
-            return self.cache.take_theirs(path, &entry).map_err(noted(path)).map(|()| Resolution::Theirs);
+            return self.take_theirs(state, &entry);
         }
         let is_orphan = indexed.is_none() && state.name.base.is_none() && self.is_orphan(meta);
         if is_base || is_orphan || self.options.on_conflict == OnConflict::Ours {
@@ -101,15 +105,22 @@ impl SyncService {
         if ours == Ours::Whole && self.is_equal(state, &entry).await? {
             return Ok(Resolution::Again);
         }
-        self.follow_policy(path, &entry)
+        self.follow_policy(state, &entry)
     }
 
-    fn follow_policy(&self, path: &Path, theirs: &Entry) -> Result<Resolution> {
+    /// Gives the name to the bucket's version, unless it means something newer by now.
+    fn take_theirs(&self, state: &FileState, theirs: &Entry) -> Result<Resolution> {
+        let taken = self.cache.take_theirs(state, theirs).map_err(noted(&state.path))?;
+        Ok(if taken { Resolution::Theirs } else { Resolution::Again })
+    }
+
+    fn follow_policy(&self, state: &FileState, theirs: &Entry) -> Result<Resolution> {
+        let path = &state.path;
         match self.options.on_conflict {
             OnConflict::Fail => Err(SyncError::Conflict { path: path.to_string() }),
             OnConflict::Theirs => {
                 tracing::warn!(%path, "Changed here and in the bucket: ours is dropped (--on-conflict=theirs)");
-                self.cache.take_theirs(path, theirs).map_err(noted(path)).map(|()| Resolution::Theirs)
+                self.take_theirs(state, theirs)
             }
             OnConflict::Copy | OnConflict::Ours => {
                 let aside = self.cache.keep_as_conflict(path, theirs).map_err(noted(path))?;

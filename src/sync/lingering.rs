@@ -125,14 +125,16 @@ impl SyncService {
     /// Shows objects that were left by removals here and that nobody has named since.
     async fn show_what_was_left(&self) -> Result<()> {
         let now = self.clock.instant();
+        let is_due = |since: &Instant| now.saturating_duration_since(*since) >= LINGER;
         let due: Vec<Path> = {
-            let mut left = self.lingering.left.lock();
-            left.extract_if(.., |_, since| now.saturating_duration_since(*since) >= LINGER)
-                .map(|(path, _)| path)
-                .collect()
+            let left = self.lingering.left.lock();
+            left.iter().filter(|(_, since)| is_due(since)).map(|(path, _)| Path::clone(path)).collect()
         };
         for path in due {
+            // Whoever works on it may be about to delete it.
+            let Some(_key) = self.keys.try_lock(&path) else { continue };
             if self.check_writable().is_err() || self.cache.file_state(&path).is_some() {
+                self.lingering.left.lock().remove(&path);
                 continue;
             }
             let meta = self.object_at(&path).await?;
@@ -142,6 +144,7 @@ impl SyncService {
                     tracing::info!(%path, "Removed here and changed elsewhere: it comes back");
                 }
             }
+            self.lingering.left.lock().remove(&path);
         }
         Ok(())
     }

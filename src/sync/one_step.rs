@@ -3,7 +3,7 @@
 //! Whoever pushes a part of a rename pushes all of it. What is not ready as a whole waits for the
 //! next push: the index names all of it under the new names, or all of it under the old ones.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use super::SyncService;
 use super::deletion::Removal;
@@ -43,7 +43,7 @@ impl SyncService {
             paths.iter().chain(groups.iter().flat_map(|group| &group.removed)).collect();
         all.sort_unstable();
         all.dedup();
-        let mut keys = HashMap::new();
+        let mut keys = BTreeMap::new();
         for path in all {
             keys.insert(Path::clone(path), self.keys.lock(path).await);
         }

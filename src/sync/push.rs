@@ -4,7 +4,7 @@
 //! removed), then removed objects are deleted. A failure of one file does not keep the others
 //! from being pushed; the first failure is the outcome.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::conflict::Resolution;
@@ -41,8 +41,8 @@ pub(super) enum Busy {
     Skip,
 }
 
-/// The keys that a push holds from its beginning.
-pub(super) type Keys = HashMap<Path, KeyGuard>;
+/// The keys that a push holds from its beginning, in their order.
+pub(super) type Keys = BTreeMap<Path, KeyGuard>;
 
 /// What uploads came to.
 #[derive(Default)]

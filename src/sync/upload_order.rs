@@ -5,7 +5,7 @@
 //! need of its object is set aside. The names of one file come after the first of them, as copies
 //! of what was sent for that.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures::{StreamExt, stream};
 use tokio::sync::Semaphore;
@@ -25,7 +25,7 @@ const LARGE_SHARE: u32 = 4;
 #[derive(Default)]
 struct Order {
     /// The name that a copy makes wait: the one whose key it is copied from.
-    holds_up: HashMap<Path, Path>,
+    holds_up: BTreeMap<Path, Path>,
     /// For how many others a name waits: for copies, and for the first name of the same file.
     waits_for: HashMap<Path, usize>,
     /// Names that wait for the first name of the same file.

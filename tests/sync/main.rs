@@ -25,6 +25,7 @@ mod model;
 mod moves;
 mod names;
 mod one_step;
+mod overtaken;
 mod parted_links;
 mod races;
 mod requests;

@@ -15,7 +15,7 @@ impl Sim {
             return;
         };
         before.clone().into_iter().filter(|text| text.contains('\0')).for_each(|text| self.take_hole(text));
-        match self.dice.roll(14) {
+        match self.dice.roll(17) {
             0..=4 => self.write(n, path, before),
             5 if before.is_some() => {
                 self.note(format!("{n} removes {path} {before:?}"));
@@ -34,6 +34,11 @@ impl Sim {
             }
             10 | 11 => self.link(n, path, before),
             12 | 13 => self.write_on(n, path, before),
+            14 | 15 if before.is_some() => self.exchange(n, path),
+            16 if ["d", "e"].iter().all(|folder| self.machines[n].peer().has(folder)) => {
+                self.note(format!("{n} exchanges the folders d and e"));
+                self.machines[n].peer().exchange("d", "e");
+            }
             _ => {}
         }
     }
@@ -101,6 +106,15 @@ impl Sim {
         self.note(format!("{n} links {path} as {second}"));
         self.ledger.live.entry(content).or_insert_with(|| format!("{n} wrote {second}"));
         self.machines[n].peer().link(path, second);
+    }
+
+    fn exchange(&mut self, n: usize, path: &'static str) {
+        let other = PATHS[self.dice.roll(PATHS.len())];
+        if other == path || !matches!(self.machines[n].held(other), Some(Some(_))) {
+            return;
+        }
+        self.note(format!("{n} exchanges {path} and {other}"));
+        self.machines[n].peer().exchange(path, other);
     }
 
     fn rename(&mut self, n: usize, path: &'static str) {
