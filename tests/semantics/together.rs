@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::person::{Person, wait_until, write_synced};
-use crate::world::{BUSY, World, read, sync};
+use crate::world::{BUSY, World, read};
 
 const FILES: [&str; 7] = ["a", "b", "c", "d/x", "d/e/y", "f/x", "f/g/z"];
 const FOLDERS: [&str; 5] = ["d", "d/e", "f", "f/g", "n"];
@@ -41,7 +41,11 @@ fn machines_that_change_the_same_names_end_with_the_same_tree() {
         }
         let mut last = Vec::new();
         wait_until(&format!("both are the same (seed {seed})"), || {
-            machines.iter().for_each(|machine| sync(machine));
+            for machine in machines {
+                let said = machine.run(&["sync", &machine.path("mnt")]);
+                // What the other one does at the same time may leave something for the next time.
+                assert!([0, 5, 6].contains(&said.code), "{said:?}");
+            }
             last = machines.iter().map(|machine| files(&machine.mnt(""))).collect();
             last[0] == last[1] && machines.iter().all(|machine| machine.status()["state"] == "clean")
         });
