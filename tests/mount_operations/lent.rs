@@ -169,6 +169,30 @@ fn at_most_half_of_the_cache_is_lent() {
     assert!(fs::read(world.path("f")).unwrap() == bytes && world.passthrough.opens() == 3);
 }
 
+/// Shows write-12.
+#[test]
+fn what_may_be_stored_into_unseen_is_lent_though_half_of_the_cache_is() {
+    let mut bytes = bytes_of(16, 3 * MIB);
+    let world = World::tight(16 << 20, &[("f", &bytes), ("g", &bytes_of(17, 6 * MIB))]);
+    for name in ["f", "g"] {
+        fs::read(world.path(name)).unwrap();
+        world.until_closed(name);
+    }
+    let reader = File::open(world.path("f")).unwrap();
+    let mut mapping = Mapping::of(&world.path("f"), Descriptor::Closed);
+    drop(reader);
+    world.until_closed("f");
+    let _other = File::open(world.path("g")).unwrap();
+    assert_eq!(world.passthrough.opens(), 3);
+    let again = File::open(world.path("f")).unwrap();
+    assert_eq!(world.passthrough.opens(), 4);
+    for value in [1, 2] {
+        mapping.store(MIB, value, 8192);
+        bytes[MIB..MIB + 8192].fill(value);
+        are_equal(&sent(&again, MIB as u64, 8192).unwrap(), &bytes[MIB..MIB + 8192]);
+    }
+}
+
 /// Shows read-4.
 #[test]
 fn who_has_a_replaced_file_lent_goes_on_with_its_version() {

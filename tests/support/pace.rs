@@ -28,15 +28,11 @@ struct State {
     queue: VecDeque<u64>,
     /// How many came.
     count: u64,
-    waiting: usize,
     under_way: usize,
 }
 
 /// A request that has passed and is under way until this is dropped.
 pub(crate) struct Passed<'a>(&'a Pace);
-
-/// A request that waits at the gate until this is dropped.
-struct Waiting<'a>(&'a Pace);
 
 /// A request's place in the queue until it has passed or this is dropped.
 struct Place<'a>(&'a Pace, u64);
@@ -108,11 +104,8 @@ impl Pace {
             if self.try_pass(place.1) {
                 return Passed(self);
             }
-            self.state.lock().waiting += 1;
-            let waiting = Waiting(self);
             self.moved.notify_waiters();
             opened.await;
-            drop(waiting);
         }
     }
 
@@ -142,7 +135,7 @@ impl Pace {
 
     fn is_stuck(&self) -> bool {
         let state = self.state.lock();
-        state.left == Some(0) && state.waiting > 0 && state.under_way == 0
+        state.left == Some(0) && !state.queue.is_empty() && state.under_way == 0
     }
 }
 
@@ -158,11 +151,5 @@ impl Drop for Place<'_> {
         self.0.state.lock().queue.retain(|&number| number != self.1);
         // It is another's turn.
         self.0.opened.notify_waiters();
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.state.lock().waiting -= 1;
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bayou_test_server::{Action, Fault, Gate, Op};
+use bayou_test_server::{Action, Fault, Gate, Op, Refusal};
 
 use super::peer::Peer;
 use super::world::World;
@@ -27,6 +27,11 @@ async fn check_shown(world: &World, peer: &Peer, key: &str) {
     peer.push().await;
     assert!(!peer.has(key), "whoever put it may be about to name it, or to remove it");
     world.clock.advance(Duration::from_secs(61));
+    // Nobody answers the first time: it is not forgotten.
+    let refused = Action::Refuse(Refusal::access_denied());
+    let refused = world.server().fault(Fault::on(Op::HeadObject, refused).key(key).first(1));
+    drop(peer.sync.pull().await);
+    assert_eq!(refused.fired(), 1);
     peer.pull().await;
     assert!(peer.push().await.settled);
     assert_eq!(peer.text(key).await, "came late");

@@ -1,9 +1,10 @@
 //! Machines, their network and time, all decided by one seed.
 //!
-//! Everything runs on one thread, each machine by itself. When nobody can go on, the seed decides what happens next: a
-//! request takes effect, or not, or its answer is lost, or it takes effect long after whoever
-//! asked has given up; time passes; somebody changes, pushes, pulls or fsyncs something; a
-//! machine dies and starts again on what is on its disk. The same seed is the same story.
+//! Everything runs on one thread, each machine in a runtime of its own. When nobody can go on, the
+//! seed decides what happens next: a request takes effect, or not, or its answer is lost, or it
+//! takes effect long after whoever asked has given up; time passes; somebody changes, pushes, pulls
+//! or fsyncs something; a machine dies and starts again on what is on its disk. The same seed is
+//! the same story.
 
 mod bucket;
 mod changes;
